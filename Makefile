@@ -1,0 +1,79 @@
+# Each command does its own set-up in a virtual environment and can be run again and again.
+#   PYTHON=...   the interpreter to use [python3]
+#   VENV=...     the virtual environment [.venv; with PYTHON, one for its version]
+
+PYTHON ?= python3
+ifndef VENV
+ifeq ($(PYTHON),python3)
+VENV := .venv
+else
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+endif
+endif
+BIN = $(VENV)/bin
+SOURCES = pyproject.toml setup.py $(wildcard zeroipc/_core/*.c zeroipc/_core/*.h)
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST = $(BIN)/python -m pytest
+SUITE = $(BIN)/python tests/conformance/run_cpython_suite.py --module zeroipc.mp --baseline auto
+
+.PHONY: help demo test quick kill conformance bench lint format clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp  ## the solar system, on the standard library and on ZeroIPC
+	$(BIN)/python examples/solar_system.py
+
+test: $(VENV)/test.stamp  ## every test but the standard library's own
+	$(PYTEST) -n 2 -m "not kill and not conformance"
+	$(PYTEST) -m kill
+
+quick: $(VENV)/test.stamp  ## the tests that take no time
+	$(PYTEST) -n 2 -m "not kill and not conformance and not slow"
+
+kill: $(VENV)/test.stamp  ## the tests that kill processes, one after the other
+	$(PYTEST) -m kill
+
+conformance: $(VENV)/test.stamp  ## the standard library's tests for queues and executors
+	$(SUITE) --core --only Queue
+	$(SUITE) --part futures
+
+bench: $(VENV)/bench.stamp  ## ZeroIPC against the standard library and other libraries
+	$(BIN)/python -m benchmarks
+
+lint: $(VENV)/dev.stamp  ## formatting, rules, types, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tools/gen_layout.py --check
+
+format: $(VENV)/dev.stamp  ## formats the code and rewrites the generated files
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/python tools/gen_layout.py
+
+clean:  ## removes the virtual environments, builds and caches
+	rm -rf .venv .venv-* build dist *.egg-info zeroipc/_native*.so
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/ready:
+	@tools/check_machine.sh python $(PYTHON)
+	@echo "--- making $(VENV) with $$($(PYTHON) -V)"
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) "setuptools >= 77"
+	@touch $@
+
+# One stamp per extra. Where a compiler is present a failed build is an error: nobody should
+# measure or test pure Python, or yesterday's C, without knowing.
+$(VENV)/%.stamp: $(VENV)/ready $(SOURCES)
+	@echo "--- installing zeroipc[$*] into $(VENV)"
+	@if tools/check_machine.sh native $(BIN)/python; \
+	then export ZEROIPC_REQUIRE_NATIVE=1; \
+	else echo "--- no C extension: going on in pure Python, slower"; \
+	     rm -f zeroipc/_native$$($(BIN)/python -c \
+	         'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))'); \
+	fi; \
+	$(PIP) --no-build-isolation --editable ".[$*]"
+	@touch $@

@@ -1,0 +1,68 @@
+"""A picture of the ratios: a bar per rival and scenario, a mark where the target is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rivals import BASELINE, RIVALS
+from benchmarks.runner import Runs
+from benchmarks.summary import line
+from benchmarks.targets import TARGETS
+
+
+def write(all_runs: Sequence[Runs], path: Path) -> bool:
+    """Write the picture to *path*; False where matplotlib is not installed."""
+    try:
+        matplotlib: Any = import_module("matplotlib")
+    except ModuleNotFoundError:
+        return False
+    matplotlib.use("agg")
+    pyplot: Any = import_module("matplotlib.pyplot")
+    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.6 * len(all_runs)), layout="constrained")
+    for name in [name for name in RIVALS if name != BASELINE]:
+        draw_rival(axes, all_runs, name)
+    draw_targets(axes, all_runs)
+    axes.set_yticks(range(len(all_runs)), [runs.scenario.name for runs in all_runs])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlabel("times faster than the standard library (median, least to most)")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    return True
+
+
+def draw_rival(axes: Any, all_runs: Sequence[Runs], name: str) -> None:
+    place = list(RIVALS).index(name)
+    height = 0.8 / (len(RIVALS) - 1)
+    rows, spreads = [], []
+    for number, runs in enumerate(all_runs):
+        ratio = line(runs, name).ratio
+        if ratio is not None:
+            rows.append(number - 0.4 + (place - 0.5) * height)
+            spreads.append(ratio)
+    if not spreads:
+        return
+    medians = [ratio.median for ratio in spreads]
+    errors = [
+        [ratio.median - ratio.least for ratio in spreads],
+        [ratio.most - ratio.median for ratio in spreads],
+    ]
+    # from 1 in both directions: a library slower than the baseline points left
+    widths = [value - 1 for value in medians]
+    axes.barh(rows, widths, height, left=1, xerr=errors, label=name, error_kw={"linewidth": 0.6})
+
+
+def draw_targets(axes: Any, all_runs: Sequence[Runs]) -> None:
+    numbers = {runs.scenario.name: number for number, runs in enumerate(all_runs)}
+    marks = [
+        (target.at_least, numbers[target.scenario])
+        for target in TARGETS
+        if target.measure == "ratio" and target.scenario in numbers
+    ]
+    if marks:
+        axes.scatter(*zip(*marks, strict=True), marker="|", s=250, color="black", label="target")

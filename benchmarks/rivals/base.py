@@ -1,0 +1,109 @@
+"""The small interface that every rival gives; a method that returns None says "no such thing".
+
+A link is a queue before anyone has opened it. It is made in the host, travels to the peers, and
+each process opens the end it needs, because sockets and shared-memory ports do not survive a fork.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+Put = Callable[[Any], Any]
+Get = Callable[[], Any]
+
+
+class Link(Protocol):
+    """One direction: many writers, many readers, each item delivered once."""
+
+    def writer(self) -> Put:
+        """Open the sending end in this process."""
+
+    def reader(self) -> Get:
+        """Open the receiving end in this process."""
+
+    def empty(self, shape: int, dtype: str) -> np.ndarray[Any, Any] | None:
+        """An array that is sent without a copy; None where there are none."""
+
+
+class End(Protocol):
+    """One end of a two-way connection."""
+
+    def open(self) -> tuple[Put, Get]:
+        """Open it in this process: how to send, how to receive."""
+
+
+class Rival:
+    """A library under test; a rival overrides what its library has."""
+
+    name: str
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+    def queue(self, depth: int, nbytes: int, producers: int = 1, consumers: int = 1) -> Link | None:
+        """A queue of at most *depth* items of up to *nbytes* each; depth 0: the library's default.
+
+        Args:
+            depth: items that may wait in the queue.
+            nbytes: size of the largest item, for libraries that want to know.
+            producers, consumers: how many processes will open each end.
+        """
+        return None
+
+    def two_queues(self, nbytes: int) -> tuple[End, End] | None:
+        """A request queue and an answer queue, as the two ends see them."""
+        there, back = self.queue(0, nbytes), self.queue(0, nbytes)
+        if there is None or back is None:
+            return None
+        return LinkedEnd(there, back), LinkedEnd(back, there)
+
+    def pipe(self, nbytes: int) -> tuple[End, End] | None:
+        """What this library's users take between a parent and one worker."""
+        return self.two_queues(nbytes)
+
+    def pool(self, workers: int) -> Executor | None:
+        """A pool of worker processes with the interface of concurrent.futures."""
+        return None
+
+    def first_result(self) -> str | None:
+        """Source that imports the library and defines start().
+
+        start() makes a pool of two workers, stops it, and returns its result of abs(-7).
+        """
+        return None
+
+    def import_line(self) -> str | None:
+        """The statement whose time is the library's import time."""
+        return None
+
+
+class LinkedEnd(NamedTuple):
+    """An end made of two links."""
+
+    out: Link
+    back: Link
+
+    def open(self) -> tuple[Put, Get]:
+        return self.out.writer(), self.back.reader()
+
+
+class QueueLink(NamedTuple):
+    """A link over an object with put() and get() that any process may use as it is."""
+
+    queue: Any
+    make_empty: Callable[[int, str], np.ndarray[Any, Any]] | None = None
+
+    def writer(self) -> Put:
+        put: Put = self.queue.put
+        return put
+
+    def reader(self) -> Get:
+        get: Get = self.queue.get
+        return get
+
+    def empty(self, shape: int, dtype: str) -> np.ndarray[Any, Any] | None:
+        return None if self.make_empty is None else self.make_empty(shape, dtype)

@@ -1,0 +1,39 @@
+"""loky: the process pool of joblib and scikit-learn."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from importlib import import_module
+from typing import Any
+
+from benchmarks.rivals.base import Rival
+
+loky: Any = import_module("loky")
+
+FIRST_RESULT = """
+import loky
+def start():
+    pool = loky.ProcessPoolExecutor(2)
+    try:
+        return pool.submit(abs, -7).result()
+    finally:
+        pool.shutdown(kill_workers=True)
+"""
+
+
+class Loky(Rival):
+    name = "loky"
+
+    def pool(self, workers: int) -> Executor | None:
+        # its own start method: a fresh interpreter per worker
+        pool: Executor = loky.ProcessPoolExecutor(workers)
+        return pool
+
+    def first_result(self) -> str | None:
+        return FIRST_RESULT
+
+    def import_line(self) -> str | None:
+        return "import loky"
+
+
+make = Loky

@@ -1,0 +1,47 @@
+"""multiprocessing and concurrent.futures: the baseline of every ratio."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+from benchmarks.rivals.base import End, Get, Link, Put, QueueLink, Rival
+
+FIRST_RESULT = """
+import multiprocessing
+def start():
+    with multiprocessing.get_context({method!r}).Pool(2) as pool:
+        return pool.apply(abs, (-7,))
+"""
+
+
+class Stdlib(Rival):
+    name = "stdlib"
+
+    def queue(self, depth: int, nbytes: int, producers: int = 1, consumers: int = 1) -> Link | None:
+        return QueueLink(multiprocessing.get_context(self.method).Queue(depth))
+
+    def pipe(self, nbytes: int) -> tuple[End, End] | None:
+        ours, theirs = multiprocessing.get_context(self.method).Pipe()
+        return PipeEnd(ours), PipeEnd(theirs)
+
+    def pool(self, workers: int) -> Executor | None:
+        return ProcessPoolExecutor(workers, multiprocessing.get_context(self.method))
+
+    def first_result(self) -> str | None:
+        return FIRST_RESULT.format(method=self.method)
+
+    def import_line(self) -> str | None:
+        return "import multiprocessing"
+
+
+class PipeEnd(NamedTuple):
+    connection: Connection
+
+    def open(self) -> tuple[Put, Get]:
+        return self.connection.send, self.connection.recv
+
+
+make = Stdlib

@@ -1,0 +1,39 @@
+"""zeroipc.mp, through the names that multiprocessing and concurrent.futures use."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from importlib import import_module
+from typing import Any
+
+from benchmarks.rivals.base import Link, QueueLink, Rival
+
+# by name, so that the benchmarks of the other libraries run where it is not installed
+mp: Any = import_module("zeroipc.mp")
+
+FIRST_RESULT = """
+import zeroipc.mp as mp
+def start():
+    with mp.ProcessPoolExecutor(2, mp_context=mp.get_context({method!r})) as pool:
+        return pool.submit(abs, -7).result()
+"""
+
+
+class ZeroIPC(Rival):
+    name = "zeroipc"
+
+    def queue(self, depth: int, nbytes: int, producers: int = 1, consumers: int = 1) -> Link | None:
+        return QueueLink(mp.get_context(self.method).Queue(depth), mp.empty)
+
+    def pool(self, workers: int) -> Executor | None:
+        pool: Executor = mp.ProcessPoolExecutor(workers, mp_context=mp.get_context(self.method))
+        return pool
+
+    def first_result(self) -> str | None:
+        return FIRST_RESULT.format(method=self.method)
+
+    def import_line(self) -> str | None:
+        return "import zeroipc.mp"
+
+
+make = ZeroIPC

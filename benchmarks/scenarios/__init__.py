@@ -1,0 +1,30 @@
+"""The rows of the report, in its order."""
+
+from __future__ import annotations
+
+from benchmarks.scenario import Scenario
+from benchmarks.scenarios import (
+    arrays,
+    idle,
+    imports,
+    loans,
+    lockstep,
+    memory,
+    pingpong,
+    start,
+    streams,
+    tasks,
+)
+
+ALL: tuple[Scenario, ...] = (
+    *streams.SCENARIOS,
+    *arrays.SCENARIOS,
+    *loans.SCENARIOS,
+    *pingpong.SCENARIOS,
+    *lockstep.SCENARIOS,
+    *tasks.SCENARIOS,
+    *start.SCENARIOS,
+    *idle.SCENARIOS,
+    *memory.SCENARIOS,
+    *imports.SCENARIOS,
+)

@@ -1,0 +1,38 @@
+"""What a test may leave behind in the system: segments and child processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from contextlib import suppress
+from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
+
+SHM = Path("/dev/shm")
+
+PREFIX = f"zi-test-{os.getpid()}-"
+"""Begins the name of every segment that a test of this process makes. With the process
+id, because pytest-xdist runs other tests at the same time."""
+
+
+def segments() -> set[str]:
+    """Return the names of the segments that tests of this process have made."""
+    return {path.name for path in SHM.glob(f"{PREFIX}*")}
+
+
+def children() -> set[int]:
+    """Return the ids of this process's children that are running or not waited for."""
+    multiprocessing.active_children()  # waits for those that have ended
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
+            found.update(map(int, (task / "children").read_text().split()))
+    return found - _servants()
+
+
+def _servants() -> set[int | None]:
+    """Return the processes that multiprocessing keeps for itself until we exit."""
+    return {
+        getattr(resource_tracker._resource_tracker, "_pid", None),
+        getattr(forkserver._forkserver, "_forkserver_pid", None),
+    }

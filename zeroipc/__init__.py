@@ -1,0 +1,84 @@
+"""Shared memory between processes that feels like the standard library.
+
+Public names are loaded on first use, so that `import zeroipc` stays cheap: NumPy and
+cloudpickle come in only with what needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._backend import backend as backend
+    from .array import Array as Array
+    from .errors import BackendError as BackendError
+    from .errors import CapacityError as CapacityError
+    from .errors import ClosedError as ClosedError
+    from .errors import DTypeError as DTypeError
+    from .errors import InvalidNameError as InvalidNameError
+    from .errors import MovedError as MovedError
+    from .errors import NameExistsError as NameExistsError
+    from .errors import NameTooLongError as NameTooLongError
+    from .errors import OwnerDiedError as OwnerDiedError
+    from .errors import SegmentAccessError as SegmentAccessError
+    from .errors import SegmentExistsError as SegmentExistsError
+    from .errors import SegmentFormatError as SegmentFormatError
+    from .errors import SegmentFullError as SegmentFullError
+    from .errors import SegmentNotFoundError as SegmentNotFoundError
+    from .errors import SegmentNotReadyError as SegmentNotReadyError
+    from .errors import ShmFullError as ShmFullError
+    from .errors import StructureNotFoundError as StructureNotFoundError
+    from .errors import TableFullError as TableFullError
+    from .errors import UnpicklableError as UnpicklableError
+    from .errors import VersionError as VersionError
+    from .errors import ZeroIPCError as ZeroIPCError
+    from .memory import Memory as Memory
+    from .table import Table as Table
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "_backend": ("backend",),
+    "array": ("Array",),
+    "errors": (
+        "BackendError",
+        "CapacityError",
+        "ClosedError",
+        "DTypeError",
+        "InvalidNameError",
+        "MovedError",
+        "NameExistsError",
+        "NameTooLongError",
+        "OwnerDiedError",
+        "SegmentAccessError",
+        "SegmentExistsError",
+        "SegmentFormatError",
+        "SegmentFullError",
+        "SegmentNotFoundError",
+        "SegmentNotReadyError",
+        "ShmFullError",
+        "StructureNotFoundError",
+        "TableFullError",
+        "UnpicklableError",
+        "VersionError",
+        "ZeroIPCError",
+    ),
+    "memory": ("Memory",),
+    "table": ("Table",),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = ["__version__", *_MODULE_OF]  # noqa: PLE0604 - every name is a str
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'zeroipc' has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

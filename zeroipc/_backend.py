@@ -1,0 +1,73 @@
+"""Chooses, once per process, between the C extension and its pure-Python twin.
+
+    backend     "native" or "pure"; also called name
+    transport   the module that moves messages: zeroipc._native or zeroipc._core.transport
+
+The environment variable ZEROIPC_BACKEND says which: `native`, `pure`, or `auto` (the default),
+which takes native where the extension is installed and says so in the log where it is not. The
+choice is made on first access, so that importing the package stays cheap.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+from .errors import BackendError
+
+NATIVE = "zeroipc._native"
+PURE = "zeroipc._core.transport"
+REMEDY = "install gcc, libc6-dev and python3-dev, then reinstall zeroipc"
+
+backend: str
+name: str
+transport: ModuleType
+
+
+def __getattr__(attribute: str) -> str | ModuleType:
+    if attribute in ("backend", "name"):
+        return chosen()
+    if attribute == "transport":
+        return import_module(NATIVE if chosen() == "native" else PURE)
+    raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
+
+
+@cache
+def chosen() -> str:
+    """Return this process's backend; the environment is read once, on the first call."""
+    return choose(os.environ.get("ZEROIPC_BACKEND", "auto"))
+
+
+def choose(wanted: str) -> str:
+    """Return the backend to use, "native" or "pure", for a value of ZEROIPC_BACKEND.
+
+    Raises:
+        BackendError: *wanted* is none of the three values, or it is native and the extension
+            is absent or cannot be loaded.
+    """
+    if wanted not in ("native", "pure", "auto"):
+        raise BackendError(f"ZEROIPC_BACKEND must be native, pure or auto: {wanted!r}")
+    if wanted == "pure":
+        return "pure"
+    try:
+        import_module(NATIVE)
+    except ImportError as error:
+        if wanted == "native":
+            raise BackendError(
+                f"ZEROIPC_BACKEND=native needs the C extension: {error}; {REMEDY}"
+            ) from error
+        log_fallback(error)
+        return "pure"
+    return "native"
+
+
+def log_fallback(error: ImportError) -> None:
+    """Say in one line that the extension is missing; the parent's word is enough for a family."""
+    level = logging.WARNING if multiprocessing.parent_process() is None else logging.INFO
+    logging.getLogger("zeroipc").log(
+        level, "works in pure Python, much slower: %s; %s", error, REMEDY
+    )

@@ -1,0 +1,71 @@
+/* zeroipc._native: the method table, the state, nothing else. */
+#include "native.h"
+
+static int fetch(PyObject **slot, const char *module_name, const char *name)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    if (module == NULL) return -1;
+    *slot = PyObject_GetAttrString(module, name);
+    Py_DECREF(module);
+    return *slot ? 0 : -1;
+}
+
+/* Names of other modules, looked up when the first arena is made. */
+int native_errors(zi_state *state)
+{
+    if (state->dump_any) return 0;
+    if (fetch(&state->empty, "queue", "Empty") < 0 || fetch(&state->full, "queue", "Full") < 0 ||
+        fetch(&state->arena_full, "zeroipc.errors", "ShmFullError") < 0 ||
+        fetch(&state->closed, "zeroipc.errors", "ClosedError") < 0 ||
+        fetch(&state->moved, "zeroipc.errors", "MovedError") < 0 ||
+        fetch(&state->died, "zeroipc.errors", "OwnerDiedError") < 0 ||
+        fetch(&state->damaged, "zeroipc.errors", "SegmentFormatError") < 0 ||
+        fetch(&state->dumps, "_pickle", "dumps") < 0 || fetch(&state->loads, "_pickle", "loads") < 0)
+        return -1;
+    return fetch(&state->dump_any, "zeroipc._core.pickling", "dump_any");
+}
+
+static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot)
+{
+    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    return *slot == NULL ? -1 : PyModule_AddType(module, *slot);
+}
+
+static int native_exec(PyObject *module)
+{
+    zi_state *state = PyModule_GetState(module);
+    state->dtypes = PyDict_New();
+    state->buffers_name = Py_BuildValue("(s)", "buffers");
+    state->protocol = PyLong_FromLong(5);
+    state->str_base = PyUnicode_InternFromString("base");
+    state->str_view = PyUnicode_InternFromString("view");
+    state->str_setflags = PyUnicode_InternFromString("setflags");
+    state->str_numpy = PyUnicode_InternFromString("numpy");
+    state->str_spill = PyUnicode_InternFromString("_spill");
+    if (PyErr_Occurred()) return -1;
+    if (add_type(module, &arena_spec, &state->arena_type) < 0) return -1;
+    if (add_type(module, &block_spec, &state->block_type) < 0) return -1;
+    return add_type(module, &queue_spec, &state->queue_type);
+}
+
+static PyMethodDef native_methods[] = {
+    {"send_handle", native_send_handle, METH_O,
+     "Let the message in the making carry a queue: True; None: there is none; False: another arena's."},
+    {0},
+};
+
+static PyModuleDef_Slot native_slots[] = {
+    {Py_mod_exec, native_exec},
+    {0, NULL},
+};
+
+struct PyModuleDef native_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "zeroipc._native",
+    .m_doc = "The core in C: arenas and message queues.  zeroipc._core.transport is its twin in Python.",
+    .m_size = sizeof(zi_state),
+    .m_methods = native_methods,
+    .m_slots = native_slots,
+};
+
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&native_module); }

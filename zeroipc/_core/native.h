@@ -1,0 +1,95 @@
+/* What the files of the extension share: its objects and its module state. */
+#ifndef ZI_NATIVE_H
+#define ZI_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <pthread.h>
+
+#include "registry.h"
+
+typedef struct {
+    PyTypeObject *arena_type, *block_type, *queue_type;
+    PyObject *empty, *full;                            /* of the module queue */
+    PyObject *arena_full, *closed, *moved, *died, *damaged; /* of zeroipc.errors */
+    PyObject *dumps, *loads;                           /* of _pickle */
+    PyObject *dump_any;                                /* of zeroipc._core.pickling */
+    PyObject *protocol;                                /* 5 */
+    PyObject *ndarray, *dtypes, *contiguous;           /* of numpy, once it is loaded */
+    PyObject *buffers_name;                            /* ("buffers",) */
+    PyObject *str_base, *str_view, *str_setflags, *str_numpy, *str_spill;
+} zi_state;
+
+struct zi_block_object;
+
+typedef struct {
+    PyObject_HEAD
+    zi_state *state;
+    zi_view view;
+    uint64_t nbytes;
+    struct zi_block_object *blocks;  /* those of this process, a doubly linked list */
+    uint32_t child;                  /* identity reserved for a child about to be forked */
+    uint16_t holds[ZI_QUEUES];       /* queue objects of this process, per slot */
+    pthread_t trimmer;               /* gives idle memory back; runs only when there is some */
+    uint32_t trimmer_runs, trimmer_stop;
+} zi_arena_object;
+
+typedef struct zi_block_object {
+    PyObject_HEAD
+    zi_arena_object *arena;
+    struct zi_block_object *next, **link;
+    uint32_t id, identity;
+    Py_ssize_t nbytes, exports;
+    int moved;                       /* the receiver has it; this process only shows it */
+} zi_block_object;
+
+typedef struct {
+    PyObject_HEAD
+    zi_arena_object *arena;
+    uint32_t slot, generation;
+    char held, closed, spilling;
+} zi_queue_object;
+
+/* A message in the making, and what to undo when it is not sent. */
+typedef struct {
+    zi_message message;
+    zi_arena_object *arena;
+    PyObject *keep;                  /* owns the payload */
+    zi_block_object *loan;           /* moved when it is sent */
+    PyObject *loan_array;
+    uint64_t deadline;
+    unsigned char small[64];
+} zi_draft;
+
+/* codec.c */
+int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, uint64_t deadline);
+void draft_sent(zi_draft *draft);
+void draft_dropped(zi_draft *draft);
+PyObject *message_decode(zi_arena_object *arena, const zi_message *message);
+PyObject *native_send_handle(PyObject *module, PyObject *queue);
+PyObject *native_received_handle(PyObject *module, PyObject *args);
+
+/* arrays.c */
+int array_is(zi_state *state, PyObject *object);
+int array_encode(zi_draft *draft, PyObject *array);
+PyObject *array_decode(zi_arena_object *arena, const zi_message *message, zi_block_object *block);
+zi_block_object *loan_of(zi_state *state, PyObject *object, Py_ssize_t *offset);
+
+/* arena_type.c */
+PyObject *block_wrap(zi_arena_object *arena, uint32_t id, Py_ssize_t nbytes);
+int draft_alloc(zi_draft *draft, uint64_t nbytes, uint32_t kind, uint32_t *id);
+extern PyType_Spec arena_spec, block_spec;
+
+/* queue_type.c */
+extern PyType_Spec queue_spec;
+int native_deadline(PyObject *timeout, uint64_t *deadline);
+PyObject *native_raise(zi_state *state, zi_status status, const zi_view *view);
+
+/* module.c */
+extern struct PyModuleDef native_module;
+int native_errors(zi_state *state);
+
+#define ZI_BIG_COPY ((Py_ssize_t)256 << 10) /* copies of this size let other threads run */
+#define ZI_MANY 8                            /* messages per locked visit of get_many */
+
+#endif

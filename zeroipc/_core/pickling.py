@@ -1,0 +1,86 @@
+"""Pickles any object, with its long buffers out of band.
+
+`ForkingPickler` is used, so that registrations with it and with copyreg count, as they do
+for the standard library's queues.
+"""
+
+from __future__ import annotations
+
+import io
+from multiprocessing.reduction import ForkingPickler
+from pickle import PickleBuffer, PicklingError
+from typing import Any
+
+from ..errors import UnpicklableError
+
+PROTOCOL = 5
+
+PART_MIN = 4096
+"""Bytes from which on a buffer leaves the pickle; a shorter one is copied inside it."""
+PARTS_MAX = 256
+"""Most buffers out of band; C keeps a table of this size."""
+_PATH_DEPTH = 8
+
+
+def dump_any(obj: object, buffers: list[PickleBuffer]) -> bytes:
+    """Return the pickle of *obj*; its long contiguous buffers are appended to *buffers*.
+
+    Raises:
+        UnpicklableError: with the path from *obj* to what cannot be pickled.
+    """
+
+    def inside(buffer: PickleBuffer) -> bool:
+        try:
+            short = buffer.raw().nbytes < PART_MIN
+        except BufferError:  # not contiguous
+            return True
+        if short or len(buffers) == PARTS_MAX:
+            return True
+        buffers.append(buffer)
+        return False
+
+    file = io.BytesIO()
+    try:
+        ForkingPickler(file, PROTOCOL, True, inside).dump(obj)
+    except (PicklingError, TypeError, AttributeError) as error:
+        raise unpicklable(obj, error) from error
+    return file.getvalue()
+
+
+def unpicklable(obj: object, error: Exception) -> UnpicklableError:
+    """Return an error that names the path from *obj* to the part that fails with *error*."""
+    path, culprit = find_culprit(obj, "obj", _PATH_DEPTH)
+    return UnpicklableError(f"cannot pickle {path}, a {type(culprit).__qualname__}: {error}")
+
+
+def find_culprit(obj: object, path: str, depth: int) -> tuple[str, object]:
+    """Return the deepest part of *obj* that cannot be pickled, with the path to it."""
+    if depth:
+        for name, part in parts(obj):
+            if not can_pickle(part):
+                return find_culprit(part, path + name, depth - 1)
+    return path, obj
+
+
+def parts(obj: object) -> list[tuple[str, object]]:
+    """Return the parts of *obj* that its pickle would hold, with how to write the access."""
+    if isinstance(obj, dict):
+        keys = [(f" key {key!r}", key) for key in obj]
+        return keys + [(f"[{key!r}]", value) for key, value in obj.items()]
+    if isinstance(obj, (list, tuple)):
+        return [(f"[{index}]", item) for index, item in enumerate(obj)]
+    if isinstance(obj, (set, frozenset)):
+        return [(f" element {item!r}", item) for item in obj]
+    state: Any = getattr(obj, "__dict__", None)
+    if isinstance(state, dict) and not isinstance(obj, type):
+        return [(f".{name}", value) for name, value in state.items()]
+    return []
+
+
+def can_pickle(obj: object) -> bool:
+    """Return whether *obj* alone can be pickled."""
+    try:
+        ForkingPickler(io.BytesIO(), PROTOCOL).dump(obj)
+    except Exception:
+        return False
+    return True

@@ -1,0 +1,488 @@
+/* The Python type MessageQueue: multiprocessing.Queue's calls, over mqueue.h.
+ *
+ * A call first tries with the interpreter lock held, which is enough almost always.  Only
+ * if it has to wait does it release that lock, and then never for longer than a tick
+ * without looking for signals.  Nothing of Python runs while a shared lock is held. */
+#include "native.h"
+
+static __thread unsigned char scratch[ZI_MANY][ZI_INLINE_MAX];
+
+/* --- Errors and time --------------------------------------------------------------------- */
+
+PyObject *native_raise(zi_state *state, zi_status status, const zi_view *view)
+{
+    switch (status) {
+    case ZI_EMPTY: PyErr_SetNone(state->empty); break;
+    case ZI_FULL: PyErr_SetNone(state->full); break;
+    case ZI_SHUT: PyErr_SetString(state->closed, "the queue is shut down"); break;
+    case ZI_STALE: PyErr_SetString(state->closed, "the queue does not exist any more: its last holder is gone"); break;
+    case ZI_NO_MEMORY:
+        PyErr_Format(state->arena_full, "the arena is full: limit=%llu bytes, reserved=%llu; receive or "
+                     "drop arrays that are in use", (unsigned long long)view->arena->limit,
+                     (unsigned long long)view->arena->reserved);
+        break;
+    case ZI_NO_SPACE:
+        PyErr_Format(state->arena_full, "no memory is left in /dev/shm: the arena has reserved %llu bytes; "
+                     "remove files there, or mount it larger", (unsigned long long)view->arena->reserved);
+        break;
+    case ZI_NO_ENTRY:
+        PyErr_Format(state->arena_full, "a table of the arena is full: at most %d processes, %d queues, %d blocks",
+                     (int)ZI_PARTICIPANTS, (int)ZI_QUEUES, (int)ZI_BLOCKS);
+        break;
+    case ZI_DAMAGED: PyErr_SetString(state->damaged, "the arena is damaged, or of another layout"); break;
+    case ZI_BUSY: PyErr_SetString(PyExc_TimeoutError, "a lock of the arena is held by a stopped process"); break;
+    default: PyErr_Format(PyExc_RuntimeError, "unexpected status %d", (int)status);
+    }
+    return NULL;
+}
+
+/* *timeout* in seconds, None for ever; negative is zero, as in the standard library. */
+int native_deadline(PyObject *timeout, uint64_t *deadline)
+{
+    *deadline = ZI_FOREVER;
+    if (timeout == NULL || timeout == Py_None) return 0;
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred()) return -1;
+    if (seconds < 0) seconds = 0;
+    if (seconds < 1e9) *deadline = zi_now() + (uint64_t)(seconds * 1e9);
+    return 0;
+}
+
+/* How long to wait for a lock: a moment past the deadline, so that a call without patience
+ * still succeeds against the short critical sections of others. */
+static uint64_t lock_deadline(uint64_t deadline)
+{
+    uint64_t tick = zi_now() + ZI_TICK_NS;
+    return deadline == 0 || deadline > tick ? tick : deadline;
+}
+
+/* --- Waiting loops ------------------------------------------------------------------------ */
+
+/* One wait and one try, without the interpreter lock. */
+#define WAIT_AND_TRY(await, try)                                     \
+    Py_BEGIN_ALLOW_THREADS                                           \
+    uint64_t until = lock_deadline(deadline);                        \
+    zi_status waited = status == ZI_BUSY ? ZI_OK : await;            \
+    if (waited != ZI_INTERRUPTED) status = try;                      \
+    Py_END_ALLOW_THREADS                                             \
+    first = 0;
+
+static zi_status queue_send(zi_queue_object *self, const zi_message *messages, uint32_t count,
+                            uint32_t *done, uint64_t deadline)
+{
+    zi_view *view = &self->arena->view;
+    int first = 1;
+    uint32_t went = 0;
+    zi_status status = queue_put(view, self->slot, self->generation, messages, count, &went, 0);
+    *done = went;
+    while (status == ZI_FULL || status == ZI_BUSY) {
+        if (status == ZI_FULL && (deadline == 0 || zi_now() >= deadline)) break;
+        WAIT_AND_TRY(queue_await_room(view, self->slot, deadline, first),
+                     queue_put(view, self->slot, self->generation, messages + *done, count - *done, &went, until))
+        *done += went;
+        went = 0;
+        if (status != ZI_OK && PyErr_CheckSignals() < 0) return ZI_INTERRUPTED;
+    }
+    return status;
+}
+
+static zi_status queue_receive(zi_queue_object *self, zi_message *messages, uint32_t count,
+                               uint32_t *done, uint64_t deadline)
+{
+    zi_view *view = &self->arena->view;
+    int first = 1;
+    zi_status status = queue_get(view, self->slot, self->generation, messages, count, done, 0);
+    while (status == ZI_EMPTY || status == ZI_BUSY) {
+        if (status == ZI_EMPTY && (deadline == 0 || zi_now() >= deadline)) break;
+        WAIT_AND_TRY(queue_await_items(view, self->slot, deadline, first),
+                     queue_get(view, self->slot, self->generation, messages, count, done, until))
+        if (status != ZI_OK && PyErr_CheckSignals() < 0) return ZI_INTERRUPTED;
+    }
+    return status;
+}
+
+/* --- Arguments ------------------------------------------------------------------------------ */
+
+static PyObject *raise_closed(zi_queue_object *self)
+{
+    return PyErr_Format(self->arena->state->closed, "Queue %R is closed", (PyObject *)self);
+}
+
+/* (block=True, timeout=None) from position *first* on, as put and get have them. */
+static int parse_wait(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t first, PyObject *names,
+                      uint64_t *deadline)
+{
+    PyObject *block = nargs > first ? args[first] : NULL, *timeout = nargs > first + 1 ? args[first + 1] : NULL;
+    if (nargs > first + 2) {
+        PyErr_Format(PyExc_TypeError, "takes at most %zd arguments: %zd given", first + 2, nargs);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *name = PyTuple_GET_ITEM(names, i);
+        if (PyUnicode_CompareWithASCIIString(name, "block") == 0 && !block)
+            block = args[nargs + i];
+        else if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0 && !timeout)
+            timeout = args[nargs + i];
+        else if (first == 0 || PyUnicode_CompareWithASCIIString(name, "obj") != 0) {
+            PyErr_Format(PyExc_TypeError, "unexpected keyword argument %R", name);
+            return -1;
+        }
+    }
+    int wait = block == NULL ? 1 : PyObject_IsTrue(block);
+    if (wait < 0) return -1;
+    if (wait) return native_deadline(timeout, deadline);
+    *deadline = 0;
+    return 0;
+}
+
+static PyObject *find_object(PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    if (nargs > 0) return args[0];
+    for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); i++)
+        if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i), "obj") == 0) return args[nargs + i];
+    PyErr_SetString(PyExc_TypeError, "put() missing 1 required positional argument: 'obj'");
+    return NULL;
+}
+
+/* --- Put ------------------------------------------------------------------------------------ */
+
+/* The arena is full and the queue may not block: the subclass keeps the object for later. */
+static PyObject *spill(zi_queue_object *self, PyObject *object)
+{
+    return PyObject_CallMethodOneArg((PyObject *)self, self->arena->state->str_spill, object);
+}
+
+static PyObject *put_object(zi_queue_object *self, PyObject *object, uint64_t deadline)
+{
+    zi_queue *queue = &self->arena->view.queues[self->slot];
+    zi_draft draft;
+    uint32_t done;
+    if (self->spilling) return spill(self, object);
+    int bounded = queue->maxsize != 0;
+    if (draft_encode(&draft, self->arena, object, bounded ? deadline : 0) < 0) {
+        if (!PyErr_ExceptionMatches(self->arena->state->arena_full)) return NULL;
+        if (!bounded) {
+            PyErr_Clear();
+            return spill(self, object);
+        }
+        return NULL;
+    }
+    zi_status status = queue_send(self, &draft.message, 1, &done, deadline);
+    if (status == ZI_OK) {
+        draft_sent(&draft);
+        Py_RETURN_NONE;
+    }
+    draft_dropped(&draft);
+    if (status == ZI_INTERRUPTED) return NULL;
+    if (!bounded && (status == ZI_NO_MEMORY || status == ZI_NO_SPACE || status == ZI_FULL))
+        return spill(self, object);
+    return native_raise(self->arena->state, status, &self->arena->view);
+}
+
+/* _put_now(obj, timeout): put although the queue is closed here or spilling, waiting for
+ * memory; the arena's error when there is none in time. */
+static PyObject *queue_put_now(PyObject *object, PyObject *args)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    PyObject *item, *timeout;
+    uint64_t deadline;
+    zi_draft draft;
+    uint32_t done;
+    if (!PyArg_ParseTuple(args, "OO:_put_now", &item, &timeout) || native_deadline(timeout, &deadline) < 0 ||
+        draft_encode(&draft, self->arena, item, deadline) < 0)
+        return NULL;
+    zi_status status = queue_send(self, &draft.message, 1, &done, deadline);
+    if (status == ZI_OK) {
+        draft_sent(&draft);
+        Py_RETURN_NONE;
+    }
+    draft_dropped(&draft);
+    return status == ZI_INTERRUPTED ? NULL : native_raise(self->arena->state, status, &self->arena->view);
+}
+
+static PyObject *queue_put_py(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    uint64_t deadline = ZI_FOREVER;
+    if (self->closed) return raise_closed(self);
+    PyObject *item = find_object(args, nargs, names);
+    if (item == NULL) return NULL;
+    if ((nargs != 1 || names) && parse_wait(args, nargs, 1, names, &deadline) < 0) return NULL;
+    return put_object(self, item, deadline);
+}
+
+static PyObject *queue_put_nowait(PyObject *object, PyObject *item)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    return self->closed ? raise_closed(self) : put_object(self, item, 0);
+}
+
+/* --- Get ------------------------------------------------------------------------------------ */
+
+static PyObject *get_object(zi_queue_object *self, uint64_t deadline)
+{
+    zi_message message;
+    uint32_t done;
+    if (self->closed) return raise_closed(self);
+    message.payload = scratch[0];
+    zi_status status = queue_receive(self, &message, 1, &done, deadline);
+    if (status == ZI_OK) return message_decode(self->arena, &message);
+    if (status == ZI_INTERRUPTED) return NULL;
+    return native_raise(self->arena->state, status, &self->arena->view);
+}
+
+static PyObject *queue_get_py(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    uint64_t deadline = ZI_FOREVER;
+    if ((nargs != 0 || names) && parse_wait(args, nargs, 0, names, &deadline) < 0) return NULL;
+    return get_object((zi_queue_object *)object, deadline);
+}
+
+static PyObject *queue_get_nowait(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    return get_object((zi_queue_object *)object, 0);
+}
+
+/* Decode all; an item that cannot be decoded raises, after the others were freed or kept. */
+static int append_decoded(zi_queue_object *self, PyObject *list, zi_message *messages, uint32_t count)
+{
+    int failed = 0;
+    unsigned char *copies = PyMem_Malloc((size_t)count * ZI_INLINE_MAX);
+    if (copies == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (uint32_t i = 0; i < count; i++) /* decoding may run code that uses the scratch */
+        messages[i].payload = memcpy(copies + (size_t)i * ZI_INLINE_MAX, messages[i].payload, messages[i].nbytes);
+    for (uint32_t i = 0; i < count; i++) {
+        if (failed) {
+            for (uint32_t b = 0; b < messages[i].nblocks; b++) block_free(&self->arena->view, messages[i].blocks[b]);
+            continue;
+        }
+        PyObject *item = message_decode(self->arena, &messages[i]);
+        failed = item == NULL || PyList_Append(list, item) < 0;
+        Py_XDECREF(item);
+    }
+    PyMem_Free(copies);
+    return failed ? -1 : 0;
+}
+
+/* get_many(limit, block=True, timeout=None): wait for one, then take what is there. */
+static PyObject *queue_get_many(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    uint64_t deadline = ZI_FOREVER;
+    if (nargs < 1) return PyErr_Format(PyExc_TypeError, "get_many() takes the most items to get");
+    Py_ssize_t limit = PyNumber_AsSsize_t(args[0], PyExc_OverflowError);
+    if (limit < 1) {
+        if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "limit must be at least 1: limit=%zd", limit);
+        return NULL;
+    }
+    if ((nargs != 1 || names) && parse_wait(args, nargs, 1, names, &deadline) < 0) return NULL;
+    if (self->closed) return raise_closed(self);
+    PyObject *list = PyList_New(0);
+    zi_message messages[ZI_MANY];
+    while (list && PyList_GET_SIZE(list) < limit) {
+        Py_ssize_t left = limit - PyList_GET_SIZE(list);
+        uint32_t done;
+        for (int i = 0; i < ZI_MANY; i++) messages[i].payload = scratch[i];
+        uint64_t until = PyList_GET_SIZE(list) ? 0 : deadline;
+        zi_status status = queue_receive(self, messages, left < ZI_MANY ? (uint32_t)left : ZI_MANY, &done, until);
+        if (status != ZI_OK && PyList_GET_SIZE(list)) {
+            if (status == ZI_INTERRUPTED) Py_CLEAR(list);
+            break;
+        }
+        if (status != ZI_OK) {
+            Py_CLEAR(list);
+            if (status != ZI_INTERRUPTED) native_raise(self->arena->state, status, &self->arena->view);
+            break;
+        }
+        if (append_decoded(self, list, messages, done) < 0) Py_CLEAR(list);
+    }
+    return list;
+}
+
+/* --- The rest --------------------------------------------------------------------------------- */
+
+/* Wait until there is something to get; whether there is. */
+static PyObject *queue_poll(PyObject *object, PyObject *timeout)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    zi_view *view = &self->arena->view;
+    const zi_queue *queue = &view->queues[self->slot];
+    uint64_t deadline;
+    int first = 1;
+    if (native_deadline(timeout, &deadline) < 0) return NULL;
+    while (queue_size(queue) == 0 && queue->state == ZI_STATE_OPEN && zi_now() < deadline) {
+        Py_BEGIN_ALLOW_THREADS
+        queue_await_items(view, self->slot, deadline, first);
+        Py_END_ALLOW_THREADS
+        first = 0;
+        if (PyErr_CheckSignals() < 0) return NULL;
+    }
+    return PyBool_FromLong(queue_size(queue) != 0);
+}
+
+static PyObject *queue_qsize(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    zi_queue_object *self = (zi_queue_object *)object;
+    return PyLong_FromUnsignedLong(queue_size(&self->arena->view.queues[self->slot]));
+}
+
+static PyObject *queue_shutdown(PyObject *object, PyObject *now)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    int immediate = PyObject_IsTrue(now);
+    if (immediate < 0) return NULL;
+    zi_status status = queue_shut(&self->arena->view, self->slot, self->generation, immediate);
+    if (status != ZI_OK) return native_raise(self->arena->state, status, &self->arena->view);
+    Py_RETURN_NONE;
+}
+
+static PyObject *queue_task_done(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    zi_queue_object *self = (zi_queue_object *)object;
+    zi_status status = task_done(&self->arena->view, self->slot, self->generation);
+    if (status == ZI_EMPTY) {
+        PyErr_SetString(PyExc_ValueError, "task_done() called too many times");
+        return NULL;
+    }
+    if (status != ZI_OK) return native_raise(self->arena->state, status, &self->arena->view);
+    Py_RETURN_NONE;
+}
+
+static PyObject *queue_join_tasks(PyObject *object, PyObject *timeout)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    uint64_t deadline;
+    uint32_t lost;
+    zi_status status;
+    if (native_deadline(timeout, &deadline) < 0) return NULL;
+    do {
+        Py_BEGIN_ALLOW_THREADS
+        status = tasks_await(&self->arena->view, self->slot, self->generation, &lost, deadline);
+        Py_END_ALLOW_THREADS
+        if (PyErr_CheckSignals() < 0) return NULL;
+    } while ((status == ZI_TIMEOUT || status == ZI_INTERRUPTED || status == ZI_BUSY) && zi_now() < deadline);
+    if (status == ZI_OK) Py_RETURN_TRUE;
+    if (status == ZI_TIMEOUT) Py_RETURN_FALSE;
+    if (status != ZI_LOST) return native_raise(self->arena->state, status, &self->arena->view);
+    return PyErr_Format(self->arena->state->died,
+                        "%u tasks were taken by processes that died before task_done()", lost);
+}
+
+static PyObject *queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void)args;
+    (void)kwargs;
+    return type->tp_alloc(type, 0);
+}
+
+static void queue_release(zi_queue_object *self)
+{
+    if (self->held && self->arena->view.me != 0 && --self->arena->holds[self->slot] == 0)
+        holding_clear(&self->arena->view, self->slot);
+    self->held = 0;
+}
+
+/* _attach(arena, slot, generation): hold the queue. */
+static PyObject *queue_attach(PyObject *object, PyObject *args)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    PyObject *arena;
+    unsigned int slot, generation;
+    if (!PyArg_ParseTuple(args, "OII:_attach", &arena, &slot, &generation)) return NULL;
+    zi_state *state = PyModule_GetState(PyType_GetModuleByDef(Py_TYPE(self), &native_module));
+    if (Py_TYPE(arena) != state->arena_type || self->arena)
+        return PyErr_Format(PyExc_TypeError, "_attach() takes an Arena, once");
+    zi_status status = queue_hold(&((zi_arena_object *)arena)->view, slot, generation);
+    if (status != ZI_OK) return native_raise(state, status, &((zi_arena_object *)arena)->view);
+    self->arena = (zi_arena_object *)Py_NewRef(arena);
+    self->slot = slot;
+    self->generation = generation;
+    self->held = 1;
+    self->arena->holds[slot]++;
+    Py_RETURN_NONE;
+}
+
+static void queue_dealloc(PyObject *object)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    if (self->arena) queue_release(self);
+    Py_XDECREF(self->arena);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+#define QUEUE_FLAG(name)                                                        \
+    static PyObject *queue_get_##name(PyObject *object, void *closure)          \
+    {                                                                           \
+        (void)closure;                                                          \
+        return PyBool_FromLong(((zi_queue_object *)object)->name);              \
+    }                                                                           \
+    static int queue_set_##name(PyObject *object, PyObject *value, void *closure) \
+    {                                                                           \
+        (void)closure;                                                          \
+        int truth = value ? PyObject_IsTrue(value) : -1;                        \
+        if (truth >= 0) ((zi_queue_object *)object)->name = (char)truth;        \
+        return truth < 0 ? -1 : 0;                                              \
+    }
+QUEUE_FLAG(closed)
+QUEUE_FLAG(spilling)
+
+static PyObject *queue_get_handle(PyObject *object, void *closure)
+{
+    (void)closure;
+    zi_queue_object *self = (zi_queue_object *)object;
+    return Py_BuildValue("OII", self->arena ? (PyObject *)self->arena : Py_None, self->slot, self->generation);
+}
+
+static PyObject *queue_get_maxsize(PyObject *object, void *closure)
+{
+    (void)closure;
+    zi_queue_object *self = (zi_queue_object *)object;
+    return PyLong_FromUnsignedLong(self->arena->view.queues[self->slot].maxsize);
+}
+
+static PyMethodDef queue_methods[] = {
+    {"put", (PyCFunction)(void (*)(void))queue_put_py, METH_FASTCALL | METH_KEYWORDS,
+     "put(obj, block=True, timeout=None)\n\nPut obj into the queue; Full when there is no room in time."},
+    {"put_nowait", queue_put_nowait, METH_O, "put_nowait(obj)\n\nThe same as put(obj, False)."},
+    {"get", (PyCFunction)(void (*)(void))queue_get_py, METH_FASTCALL | METH_KEYWORDS,
+     "get(block=True, timeout=None)\n\nTake the next object; Empty when none comes in time."},
+    {"get_nowait", queue_get_nowait, METH_NOARGS, "get_nowait()\n\nThe same as get(False)."},
+    {"get_many", (PyCFunction)(void (*)(void))queue_get_many, METH_FASTCALL | METH_KEYWORDS,
+     "get_many(limit, block=True, timeout=None)\n\nWait for one object, then take up to *limit* that are there."},
+    {"qsize", queue_qsize, METH_NOARGS, "qsize()\n\nHow many objects are in the queue, at some moment."},
+    {"_put_now", queue_put_now, METH_VARARGS, "_put_now(obj, timeout): for what was spilled."},
+    {"_poll", queue_poll, METH_O, "Wait until there is something to get; whether there is."},
+    {"_shutdown", queue_shutdown, METH_O, "Refuse puts; True: drop what is queued."},
+    {"_task_done", queue_task_done, METH_NOARGS, "One task is done."},
+    {"_join_tasks", queue_join_tasks, METH_O, "Wait until no task is open."},
+    {"_attach", queue_attach, METH_VARARGS, "_attach(arena, slot, generation)"},
+    {0},
+};
+
+static PyGetSetDef queue_getset[] = {
+    {"_closed", queue_get_closed, queue_set_closed, "Whether close() was called here.", NULL},
+    {"_spilling", queue_get_spilling, queue_set_spilling, "Whether puts go to _spill().", NULL},
+    {"_handle", queue_get_handle, NULL, "(arena, slot, generation)", NULL},
+    {"_maxsize", queue_get_maxsize, NULL, "Most items; 0: no bound.", NULL},
+    {0},
+};
+
+static PyType_Slot queue_slots[] = {
+    {Py_tp_new, queue_new},
+    {Py_tp_dealloc, queue_dealloc},
+    {Py_tp_methods, queue_methods},
+    {Py_tp_getset, queue_getset},
+    {Py_tp_doc, "A message queue of an arena."},
+    {0, NULL},
+};
+
+PyType_Spec queue_spec = {"zeroipc._native.MessageQueue", sizeof(zi_queue_object), 0,
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, queue_slots};

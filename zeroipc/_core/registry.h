@@ -1,0 +1,268 @@
+/* Which queues an arena has: made, found by title, held, and reclaimed when nobody holds them.
+ *
+ * A slot is free when no live row holds it and no handle to it is on its way.  A dropped
+ * queue is only marked (a finalizer must not lock); the next creation reclaims it. */
+#ifndef ZI_REGISTRY_H
+#define ZI_REGISTRY_H
+
+#include "sweep.h"
+
+enum { ZI_TITLE_NBYTES = 64 };
+
+/* Under A: whether a handle that names the slot is on its way. */
+static inline int handle_any(const zi_view *view, uint32_t slot)
+{
+    for (uint32_t id = 0; id < view->arena->blocks_used; id++) {
+        const zi_block *block = &view->blocks[id];
+        if (block->kind == ZI_KIND_HANDLE && block->link == slot && ZI_LOAD(block->owner) != ZI_FREE)
+            return 1;
+    }
+    return 0;
+}
+
+/* Under Q and A: free all blocks of a queue that nobody has; used = 0 first, so that a
+ * death on the way leaves blocks of an unused slot, which arena_repair frees. */
+static inline void queue_clear(zi_view *view, uint32_t slot)
+{
+    ZI_STORE(view->queues[slot].used, 0);
+    ZI_POINT("reclaim.cleared");
+    for (uint32_t id = 0; id < view->arena->blocks_used; id++) {
+        zi_block *block = &view->blocks[id];
+        if (block->queue == slot && ZI_LOAD(block->owner) == ZI_QUEUED) block_free(view, id);
+    }
+}
+
+/* Reclaim one queue if nobody has it; a queue that is locked for long is left for later. */
+static inline void queue_reclaim(zi_view *view, uint32_t slot)
+{
+    if (!ZI_LOAD(view->queues[slot].used) || holding_any(view, slot)) return;
+    if (queue_lock(view, slot, zi_now() + ZI_TICK_NS) != ZI_OK) {
+        ZI_STORE(view->arena->queues_dirty, 1);
+        return;
+    }
+    if (arena_lock(view) == ZI_OK) {
+        /* Handles before rows, under A: whoever takes a handle sets its row first and
+         * needs A to make another, so a queue cannot slip from one to the other unseen. */
+        if (view->queues[slot].used && !handle_any(view, slot) && !holding_any(view, slot))
+            queue_clear(view, slot);
+        arena_unlock(view);
+    }
+    queue_unlock(view, slot);
+}
+
+static inline void queues_reclaim(zi_view *view)
+{
+    if (!ZI_LOAD(view->arena->queues_dirty)) return;
+    ZI_STORE(view->arena->queues_dirty, 0);
+    zi_fence();
+    uint32_t used = ZI_LOAD(view->arena->queues_used);
+    for (uint32_t slot = 0; slot < used; slot++) queue_reclaim(view, slot);
+}
+
+/* Under A: an unused slot whose mutex is ready.  A mutex is made once and never again. */
+static inline zi_status slot_take(zi_view *view, uint32_t *found)
+{
+    zi_arena *arena = view->arena;
+    uint32_t slot = 0;
+    while (slot < arena->queues_used && view->queues[slot].used) slot++;
+    if (slot == ZI_QUEUES) return ZI_NO_ENTRY;
+    if (slot == arena->queues_backed) {
+        uint32_t more = ZI_PAGE / sizeof(zi_queue);
+        zi_status status = arena_reserve(view, ZI_QUEUES_OFFSET + (uint64_t)slot * sizeof(zi_queue), ZI_PAGE);
+        if (status != ZI_OK) return status;
+        arena->queues_backed += more;
+    }
+    if (slot == arena->queues_used) {
+        mutex_init(&view->queues[slot].lock);
+        ZI_STORE(arena->queues_used, slot + 1);
+    }
+    *found = slot;
+    return ZI_OK;
+}
+
+/* Under A: fill a slot in; `used` last.  The blocks become the queue's after that. */
+static inline void slot_fill(zi_view *view, uint32_t slot, uint32_t maxsize, const char *title,
+                             uint32_t chunk, uint32_t tally)
+{
+    zi_queue *queue = &view->queues[slot];
+    zi_cursor start = {0, chunk, 0};
+    queue->generation++;
+    queue->maxsize = maxsize;
+    queue->state = ZI_STATE_OPEN;
+    queue->items_waiters = queue->room_waiters = queue->done_waiters = 0;
+    queue->items_pending = queue->room_pending = queue->done_pending = 0;
+    queue->lost = 0;
+    queue->tally = tally;
+    queue->head_cpu = queue->tail_cpu = zi_this_cpu();
+    memset(queue->title, 0, ZI_TITLE_NBYTES);
+    strncpy(queue->title, title, ZI_TITLE_NBYTES - 1);
+    ZI_STORE(queue->head, cursor_pack(start));
+    ZI_STORE(queue->tail, cursor_pack(start));
+    view->blocks[chunk].queue = slot;
+    if (tally != ZI_NONE) view->blocks[tally].queue = slot;
+    holding_set(view, slot);
+    ZI_POINT("create.before_used");
+    ZI_STORE(queue->used, 1);
+    ZI_STORE(view->blocks[chunk].owner, (uint32_t)ZI_QUEUED);
+    if (tally != ZI_NONE) ZI_STORE(view->blocks[tally].owner, (uint32_t)ZI_QUEUED);
+}
+
+/* Under A: the slot of the queue with this title, or NONE. */
+static inline uint32_t slot_find(const zi_view *view, const char *title)
+{
+    for (uint32_t slot = 0; title[0] && slot < view->arena->queues_used; slot++) {
+        const zi_queue *queue = &view->queues[slot];
+        if (queue->used && strncmp(queue->title, title, ZI_TITLE_NBYTES) == 0) return slot;
+    }
+    return ZI_NONE;
+}
+
+/* Attach to the queue with *title*.  ZI_OK or ZI_EMPTY: there is none. */
+static inline zi_status queue_find(zi_view *view, const char *title, uint32_t *slot, uint32_t *generation)
+{
+    zi_status status = arena_lock(view);
+    if (status != ZI_OK) return status;
+    *slot = slot_find(view, title);
+    if (*slot != ZI_NONE) {
+        *generation = view->queues[*slot].generation;
+        holding_set(view, *slot);
+    }
+    arena_unlock(view);
+    return *slot == ZI_NONE ? ZI_EMPTY : ZI_OK;
+}
+
+/* Make a queue of at most *maxsize* items (0: no bound) that this process holds; with a
+ * *title* that is taken already, attach to that queue instead.  *joinable*: count tasks. */
+static inline zi_status queue_create(zi_view *view, uint32_t maxsize, int joinable, const char *title,
+                                     uint32_t *slot, uint32_t *generation)
+{
+    uint32_t chunk, tally = ZI_NONE;
+    queues_reclaim(view);
+    zi_status status = block_alloc(view, ZI_CHUNK_MIN, ZI_KIND_RING, &chunk);
+    if (status != ZI_OK) return status;
+    if (joinable) {
+        status = block_alloc(view, sizeof(uint64_t) * ZI_PARTICIPANTS, ZI_KIND_TALLY, &tally);
+        if (status == ZI_OK) memset(block_bytes(view, tally), 0, sizeof(uint64_t) * ZI_PARTICIPANTS);
+    }
+    if (status == ZI_OK) status = arena_lock(view);
+    int made = 0;
+    if (status == ZI_OK) {
+        *slot = slot_find(view, title);
+        if (*slot != ZI_NONE) {
+            holding_set(view, *slot);
+        } else if ((status = slot_take(view, slot)) == ZI_OK) {
+            slot_fill(view, *slot, maxsize, title, chunk, tally);
+            made = 1;
+        }
+        if (status == ZI_OK) *generation = view->queues[*slot].generation;
+        arena_unlock(view);
+    }
+    if (!made) block_free(view, chunk);
+    if (!made && tally != ZI_NONE) block_free(view, tally);
+    return status;
+}
+
+/* Hold a queue that a handle or a parent names.  Set before it is looked at: from then on
+ * it cannot be reclaimed.  ZI_STALE: it is gone already. */
+static inline zi_status queue_hold(zi_view *view, uint32_t slot, uint32_t generation)
+{
+    if (slot >= ZI_LOAD(view->arena->queues_used)) return ZI_STALE;
+    zi_status status = arena_lock(view);
+    if (status != ZI_OK) return status;
+    holding_set(view, slot);
+    status = queue_check(view, &view->queues[slot], generation);
+    if (status != ZI_OK) holding_clear(view, slot);
+    arena_unlock(view);
+    return status;
+}
+
+/* Refuse further puts; with *now* drop what is queued as well, and wake everybody. */
+static inline zi_status queue_shut(zi_view *view, uint32_t slot, uint32_t generation, int now)
+{
+    zi_queue *queue = &view->queues[slot];
+    zi_status status = queue_lock(view, slot, zi_now() + ZI_LOCK_PATIENCE_NS);
+    if (status != ZI_OK) return status;
+    status = queue_check(view, queue, generation);
+    if (status == ZI_OK && queue->state != ZI_STATE_SHUT_NOW)
+        queue->state = now ? ZI_STATE_SHUT_NOW : ZI_STATE_SHUT;
+    queue->items_seq++;
+    queue->room_seq++;
+    queue->done_seq++;
+    queue_unlock(view, slot);
+    wait_wake(&queue->items_seq, INT32_MAX);
+    wait_wake(&queue->room_seq, INT32_MAX);
+    wait_wake(&queue->done_seq, INT32_MAX);
+    return status;
+}
+
+/* --- Tasks of a joinable queue: queued items and those taken and not yet done ----------- */
+
+/* Under Q: tasks put and not done. */
+static inline int64_t tasks_open(const zi_view *view, const zi_queue *queue)
+{
+    int64_t open = queue->state == ZI_STATE_SHUT_NOW ? 0 : queue_size(queue);
+    const uint64_t *cells = queue_tally(view, queue);
+    for (uint32_t i = 0; i < ZI_LOAD(view->arena->participants_used); i++) open += tally_open(cells[i]);
+    return open;
+}
+
+/* Under Q: take one off the tally: of this process, else of one that has tasks open, since
+ * a task may be finished by another process than took it. */
+static inline void tally_finish(zi_view *view, zi_queue *queue)
+{
+    uint64_t *cells = queue_tally(view, queue);
+    uint32_t used = ZI_LOAD(view->arena->participants_used), mine = identity_index(view->me), whose = mine;
+    if (tally_open(cells[mine]) <= 0)
+        for (uint32_t index = 0; index < used && whose == mine; index++)
+            if (tally_open(cells[index]) > 0) whose = index;
+    ZI_STORE(cells[whose], tally_pack(tally_open(cells[whose]) - 1, 0));
+}
+
+/* One task is done.  ZI_EMPTY: more were done than were put. */
+static inline zi_status task_done(zi_view *view, uint32_t slot, uint32_t generation)
+{
+    zi_queue *queue = &view->queues[slot];
+    zi_status status = queue_lock(view, slot, zi_now() + ZI_LOCK_PATIENCE_NS);
+    if (status != ZI_OK) return status;
+    int wake = 0;
+    int64_t open = 0;
+    status = queue_check(view, queue, generation);
+    if (status == ZI_OK && (open = tasks_open(view, queue)) <= 0) status = ZI_EMPTY;
+    if (status == ZI_OK) {
+        tally_finish(view, queue);
+        if (open == 1) wake = wake_decide(&queue->done_seq, &queue->done_waiters, &queue->done_pending);
+    }
+    queue_unlock(view, slot);
+    if (wake) wait_wake(&queue->done_seq, INT32_MAX);
+    return status;
+}
+
+/* Wait, at most a tick, until no task is open.  ZI_OK: none is.  ZI_LOST: *lost tasks died
+ * with their takers; told once.  ZI_TIMEOUT, ZI_INTERRUPTED: ask again. */
+static inline zi_status tasks_await(zi_view *view, uint32_t slot, uint32_t generation, uint32_t *lost,
+                                    uint64_t deadline)
+{
+    zi_queue *queue = &view->queues[slot];
+    zi_status status = queue_lock(view, slot, deadline);
+    if (status != ZI_OK) return status;
+    status = queue_check(view, queue, generation);
+    *lost = status == ZI_OK ? (uint32_t)queue->lost : 0;
+    if (*lost != 0) {
+        ZI_STORE(queue->lost, 0);
+        status = ZI_LOST;
+    }
+    uint32_t seq = 0;
+    int wait = status == ZI_OK && tasks_open(view, queue) > 0;
+    if (wait) seq = wake_announce(&queue->done_seq, &queue->done_waiters, &queue->done_pending);
+    queue_unlock(view, slot);
+    if (!wait) return status;
+    zi_status slept = wait_sleep(&queue->done_seq, seq, deadline);
+    if (queue_lock(view, slot, zi_now() + ZI_TICK_NS) == ZI_OK) {
+        wake_retract(&queue->done_waiters, &queue->done_pending);
+        queue_unlock(view, slot);
+    }
+    if (slept == ZI_TIMEOUT) arena_tick(view);
+    return slept == ZI_OK ? ZI_TIMEOUT : slept;
+}
+
+#endif

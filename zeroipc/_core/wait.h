@@ -1,0 +1,107 @@
+/* The one waiting policy: spin while that can pay, then sleep, never for longer than a tick.
+ *
+ * Sleepers watch a futex word that wakers change.  A waker may die between publishing and
+ * waking, so a wake is a hint and every sleep ends by itself.
+ *
+ * Spinning pays only while the other side runs on another CPU: it stores the number of
+ * its CPU beside what it publishes, and who would spin compares it with its own. */
+#ifndef ZI_WAIT_H
+#define ZI_WAIT_H
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "atomics.h"
+#include "status.h"
+
+#ifndef ZI_TICK_NS
+#define ZI_TICK_NS 100000000u /* longest sleep: how late a lost wake can be noticed */
+#endif
+#define ZI_SPIN_NS 50000u /* about one sleep and wake on another CPU: the break-even */
+#define ZI_FOREVER UINT64_MAX
+
+static inline uint64_t zi_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline uint32_t zi_this_cpu(void)
+{
+    int cpu = sched_getcpu();
+    return cpu < 0 ? 0 : (uint32_t)cpu;
+}
+
+/* Watch *word* until it differs from *seen*; give up after ZI_SPIN_NS, or at once when the
+ * one who changes it was last seen on this CPU and so cannot be running now.  Returns
+ * whether the word changed. */
+static inline int wait_spin(const uint64_t *word, uint64_t seen, const uint32_t *peer_cpu)
+{
+    uint64_t end = 0;
+    for (;;) {
+        if (ZI_LOAD(*peer_cpu) == zi_this_cpu()) return 0;
+        for (int pause = 0; pause < 64; pause++) {
+            if (ZI_LOAD(*word) != seen) return 1;
+            zi_pause();
+        }
+        uint64_t now = zi_now();
+        if (end == 0) end = now + ZI_SPIN_NS;
+        if (now >= end) return 0;
+    }
+}
+
+/* Sleep while *word* is *seen*, at most until *deadline* and at most for a tick.
+ * ZI_OK: woken, or the word had changed; ZI_TIMEOUT; ZI_INTERRUPTED by a signal. */
+static inline zi_status wait_sleep(const uint32_t *word, uint32_t seen, uint64_t deadline)
+{
+    uint64_t now = zi_now();
+    if (now >= deadline) return ZI_TIMEOUT;
+    uint64_t span = deadline - now < ZI_TICK_NS ? deadline - now : ZI_TICK_NS;
+    struct timespec timeout = {(time_t)(span / 1000000000u), (long)(span % 1000000000u)};
+    if (syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, NULL, 0) == 0) return ZI_OK;
+    return errno == EINTR ? ZI_INTERRUPTED : errno == ETIMEDOUT ? ZI_TIMEOUT : ZI_OK;
+}
+
+static inline void wait_wake(const uint32_t *word, int sleepers)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE, sleepers, NULL, NULL, 0);
+}
+
+/* --- Wake words: sequence, sleepers, pending ------------------------------------
+ *
+ * Changed under the lock of their queue only.  `pending` says that a sleeper was woken and
+ * has not run yet, so that a burst of messages costs one system call.  A sleeper that died
+ * leaves `waiters` too high; that costs a system call now and then, and is never corrected
+ * downward, because too low a count would lose a wake. */
+
+/* Under the lock: note a sleeper, and return the word to sleep on. */
+static inline uint32_t wake_announce(const uint32_t *seq, uint32_t *waiters, uint32_t *pending)
+{
+    *waiters += 1;
+    *pending = 0;
+    return *seq;
+}
+
+/* Under the lock, after sleeping. */
+static inline void wake_retract(uint32_t *waiters, uint32_t *pending)
+{
+    if (*waiters != 0) *waiters -= 1;
+    *pending = 0;
+}
+
+/* Under the lock: decide whether to wake.  The call itself comes after the unlock. */
+static inline int wake_decide(uint32_t *seq, const uint32_t *waiters, uint32_t *pending)
+{
+    if (*waiters == 0 || *pending) return 0;
+    *pending = 1;
+    ZI_STORE(*seq, *seq + 1);
+    return 1;
+}
+
+#endif

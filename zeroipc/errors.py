@@ -1,0 +1,184 @@
+"""Every exception of ZeroIPC: one family, so that one `except ZeroIPCError` catches all.
+
+Each class also derives from the nearest built-in exception, so code written for the
+standard library catches it too. All of them survive pickling.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+
+class ZeroIPCError(Exception):
+    """The root of the family; never raised itself."""
+
+
+# --- The segment as a whole --------------------------------------------------------
+
+
+class SegmentNotFoundError(ZeroIPCError, FileNotFoundError):
+    """No segment has this name. Raised by opening and unlinking.
+
+    Create it first, or give a size to open-or-create it. When the segment is there but
+    lacks a structure, it is `StructureNotFoundError`.
+    """
+
+
+class SegmentExistsError(ZeroIPCError, FileExistsError):
+    """The name is taken. Raised by exclusive creation.
+
+    Open it instead, or unlink it first. When a structure's name is taken inside a
+    segment, it is `NameExistsError`.
+    """
+
+
+class SegmentAccessError(ZeroIPCError, PermissionError):
+    """The segment belongs to somebody else, or its mode does not suit.
+
+    Raised by attaching: the system refused, or a private segment (owned by the effective
+    user, mode 0600) was required and this is not one. Nothing has been read from it.
+    """
+
+
+class SegmentFormatError(ZeroIPCError, ValueError):
+    """The bytes are not a sound ZeroIPC segment: foreign, truncated or damaged.
+
+    Raised by opening and by every operation that finds a stored number outside its
+    bounds. Unlink the segment and make a new one. A sound segment of another format
+    version gives `VersionError`.
+    """
+
+
+class SegmentNotReadyError(SegmentFormatError):
+    """The segment exists but its creator has not finished it.
+
+    Raised by opening after a bounded wait. The creator is slow, or it died half-way: then
+    unlink the segment and make a new one.
+
+    Attributes:
+        nbytes: bytes that the creator had reserved so far.
+    """
+
+    def __init__(self, message: str, nbytes: int = 0) -> None:
+        super().__init__(message)
+        self.nbytes = nbytes
+
+
+class VersionError(ZeroIPCError, ValueError):
+    """A ZeroIPC segment, or a request for one, in a format version we do not know.
+
+    Use a release of ZeroIPC that knows it. When the bytes make no sense at all, it is
+    `SegmentFormatError`.
+    """
+
+
+class ShmFullError(ZeroIPCError, MemoryError):
+    """The system has too little shared memory. Raised when pages are reserved.
+
+    Nothing is left behind. Unlink what is not needed, or enlarge /dev/shm. When one
+    segment has no room for another structure, it is `SegmentFullError`.
+
+    Attributes:
+        asked: bytes that were asked for.
+        free: bytes that were free before.
+    """
+
+    def __init__(self, message: str, asked: int = 0, free: int = 0) -> None:
+        super().__init__(message)
+        self.asked = asked
+        self.free = free
+
+
+# --- Structures inside a segment ---------------------------------------------------
+
+
+class StructureNotFoundError(ZeroIPCError, KeyError):
+    """The segment has no structure of this name. Raised by opening a structure.
+
+    Create it by giving its capacity. When the segment itself is missing, it is
+    `SegmentNotFoundError`.
+    """
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # KeyError would put the message in quotes
+
+
+class NameExistsError(ZeroIPCError, ValueError):
+    """The segment already has a structure of this name. Raised by exclusive creation.
+
+    Open it, or choose another name; structures are never removed.
+    """
+
+
+class InvalidNameError(ZeroIPCError, ValueError):
+    """A name of a segment or structure that cannot be used: empty, with NUL, reserved..."""
+
+
+class NameTooLongError(InvalidNameError):
+    """A name with too many bytes (not characters) in UTF-8.
+
+    Raised on creation: a structure's name has at most 31 bytes, a segment's 255.
+    """
+
+
+class SegmentFullError(ZeroIPCError, MemoryError):
+    """No room in the segment for another structure; nothing has been changed.
+
+    Raised by creating a structure. Make the segment larger. When the system has no more
+    shared memory, it is `ShmFullError`.
+    """
+
+
+class TableFullError(SegmentFullError):
+    """All slots of the segment's table are taken; nothing has been changed.
+
+    Create the segment with more `max_entries`.
+    """
+
+
+class DTypeError(ZeroIPCError, TypeError):
+    """A dtype that cannot be shared, or that does not fit what is stored.
+
+    Raised by creating and opening structures. Objects cannot be shared; a stored
+    structure needs the element size it was made with.
+    """
+
+
+class CapacityError(ZeroIPCError, ValueError):
+    """A capacity or size outside its range, or other than the one that is stored."""
+
+
+# --- Use ---------------------------------------------------------------------------
+
+
+class ClosedError(ZeroIPCError, ValueError):
+    """You closed this handle before. When the other side broke, it is `OwnerDiedError`."""
+
+
+class OwnerDiedError(ZeroIPCError, RuntimeError):
+    """A process died while it held what this operation needs.
+
+    What it held has been returned, and the structure is usable. When this side closed the
+    handle, it is `ClosedError`.
+    """
+
+
+class MovedError(ZeroIPCError, ValueError):
+    """This array was sent away with its memory and is not yours any more.
+
+    Raised by sending it again. Send a copy, or make a new one.
+    """
+
+
+class UnpicklableError(ZeroIPCError, pickle.PicklingError, TypeError):
+    """An object that cannot be sent to another process. Raised by the sending call.
+
+    The message names the path to the culprit.
+    """
+
+
+class BackendError(ZeroIPCError, ImportError):
+    """The backend asked for is not available. Raised on first use of the package's core.
+
+    The message gives the remedy; ZEROIPC_BACKEND chooses native, pure or auto.
+    """

@@ -1,0 +1,91 @@
+"""`multiprocessing`, with queues and a process pool that move their messages in shared memory.
+
+    import zeroipc.mp as multiprocessing
+
+Every public name of the running Python's `multiprocessing` is here, its submodules too; ours take
+the place of Queue, JoinableQueue and SimpleQueue. Beyond it:
+
+    ProcessPoolExecutor     takes the place of `concurrent.futures.ProcessPoolExecutor`
+    empty, asarray          arrays that already live in shared memory and are sent without a copy
+
+Nothing but `multiprocessing` itself is imported until it is needed.
+"""
+
+import importlib
+import importlib.util
+import multiprocessing
+import typing
+
+from zeroipc.mp.context import _default_context
+
+if typing.TYPE_CHECKING:  # what __all__ and __getattr__ give, spelled out for type checkers
+    from multiprocessing import (  # isort: skip
+        Array as Array,
+        AuthenticationError as AuthenticationError,
+        Barrier as Barrier,
+        BoundedSemaphore as BoundedSemaphore,
+        BufferTooShort as BufferTooShort,
+        Condition as Condition,
+        Event as Event,
+        Lock as Lock,
+        Manager as Manager,
+        Pipe as Pipe,
+        Process as Process,
+        ProcessError as ProcessError,
+        RLock as RLock,
+        RawArray as RawArray,
+        RawValue as RawValue,
+        Semaphore as Semaphore,
+        TimeoutError as TimeoutError,
+        Value as Value,
+        active_children as active_children,
+        allow_connection_pickling as allow_connection_pickling,
+        cpu_count as cpu_count,
+        current_process as current_process,
+        freeze_support as freeze_support,
+        get_all_start_methods as get_all_start_methods,
+        get_logger as get_logger,
+        get_start_method as get_start_method,
+        log_to_stderr as log_to_stderr,
+        parent_process as parent_process,
+        reducer as reducer,
+        set_executable as set_executable,
+        set_forkserver_preload as set_forkserver_preload,
+        set_start_method as set_start_method,
+    )
+
+    from zeroipc.mp.executor import ProcessPoolExecutor as ProcessPoolExecutor
+    from zeroipc.mp.transport import asarray as asarray
+    from zeroipc.mp.transport import empty as empty
+
+    JoinableQueue = _default_context.JoinableQueue
+    Pool = _default_context.Pool
+    Queue = _default_context.Queue
+    SimpleQueue = _default_context.SimpleQueue
+    get_context = _default_context.get_context
+
+__all__ = list(multiprocessing.__all__)
+globals().update((name, getattr(_default_context, name)) for name in __all__)
+
+_ADDED = {
+    "ProcessPoolExecutor": "zeroipc.mp.executor",
+    "asarray": "zeroipc.mp.transport",
+    "empty": "zeroipc.mp.transport",
+}
+
+
+def __getattr__(name: str) -> typing.Any:
+    """Load, on first use, what we add, a submodule, or a minor name such as SUBDEBUG."""
+    if name in _ADDED:
+        value = getattr(importlib.import_module(_ADDED[name]), name)
+    elif not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
+        value = importlib.import_module(f"{__name__}.{name}")
+    elif hasattr(multiprocessing, name):
+        value = getattr(multiprocessing, name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return globals().setdefault(name, value)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ADDED})

@@ -1,0 +1,139 @@
+"""The contexts: what `multiprocessing`'s offer, with queues and executor of our own.
+
+Each of ours derives from the standard library's of the same name, so that libraries that insist on
+a `multiprocessing.context.BaseContext` accept it. The start method is kept by the standard
+library's default context and nowhere else: what either module sets, both see, and so do the
+children of both, whose Process classes are the same.
+"""
+
+import sys
+from multiprocessing import context as standard
+from typing import TYPE_CHECKING, Any
+
+from zeroipc.mp.standard import names_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from multiprocessing.pool import Pool
+
+    from zeroipc.mp.executor import ProcessPoolExecutor
+    from zeroipc.mp.queues import JoinableQueue, Queue, SimpleQueue
+
+
+class SharedMemoryContext(standard.BaseContext):
+    """The methods in which a context of ours differs from the standard library's."""
+
+    def Queue(self, maxsize: int = 0) -> "Queue[Any]":  # type: ignore[override]
+        """Return a queue; *maxsize* items at most, 0 for no bound."""
+        from zeroipc.mp.queues import Queue
+
+        return Queue(maxsize, ctx=self.get_context())
+
+    def JoinableQueue(self, maxsize: int = 0) -> "JoinableQueue[Any]":  # type: ignore[override]
+        """Return a queue with `task_done` and `join`; *maxsize* items at most, 0 for no bound."""
+        from zeroipc.mp.queues import JoinableQueue
+
+        return JoinableQueue(maxsize, ctx=self.get_context())
+
+    def SimpleQueue(self) -> "SimpleQueue[Any]":  # type: ignore[override]
+        """Return an unbounded queue with `put`, `get`, `empty` and `close` only."""
+        from zeroipc.mp.queues import SimpleQueue
+
+        return SimpleQueue(ctx=self.get_context())
+
+    def ProcessPoolExecutor(
+        self, max_workers: int | None = None, **options: Any
+    ) -> "ProcessPoolExecutor":
+        """Return an executor whose workers start by this context's method.
+
+        Args:
+            max_workers: how many processes; None for as many as there are CPUs.
+            options: the executor's other arguments, all but `mp_context`.
+        """
+        from zeroipc.mp.executor import ProcessPoolExecutor
+
+        return ProcessPoolExecutor(max_workers, mp_context=self.get_context(), **options)
+
+    def Pool(
+        self,
+        processes: int | None = None,
+        initializer: "Callable[..., object] | None" = None,
+        initargs: "Iterable[Any]" = (),
+        maxtasksperchild: int | None = None,
+    ) -> "Pool":
+        """Return the standard library's pool of worker processes."""
+        # Its threads talk to the raw pipes of its queues, which ours have not.
+        theirs = standard._default_context.get_context(self.get_start_method())
+        return theirs.Pool(processes, initializer, initargs, maxtasksperchild)
+
+    def get_context(self, method: str | None = None) -> Any:
+        """Return the context that starts processes by *method*; None for this context.
+
+        Raises:
+            ValueError: there is no such method on this system.
+        """
+        if method is None:
+            return self
+        theirs = super().get_context(method)
+        # A method that another library has added has no counterpart of ours.
+        return _concrete_contexts.get(method, theirs)
+
+
+class DefaultContext(SharedMemoryContext, standard.DefaultContext):
+    """The context behind the functions of `zeroipc.mp`: the one of the current start method."""
+
+    def __init__(self) -> None:
+        super().__init__(standard._default_context)
+
+    def get_context(self, method: str | None = None) -> Any:
+        """Return the context of *method*; None for the current one, which is then settled.
+
+        Raises:
+            ValueError: there is no such method on this system.
+        """
+        if method is None:
+            method = standard._default_context.get_start_method()
+        return super().get_context(method)
+
+    def set_start_method(self, method: str | None, force: bool = False) -> None:
+        """Choose how both this module and `multiprocessing` start processes.
+
+        Args:
+            method: one of `get_all_start_methods()`; None, with *force*, for not yet chosen.
+            force: whether an earlier choice may be replaced.
+
+        Raises:
+            RuntimeError: the method has been settled and *force* is false.
+            ValueError: there is no such method on this system.
+        """
+        standard._default_context.set_start_method(method, force)
+
+    def get_start_method(self, allow_none: bool = False) -> Any:
+        """Return the name of the start method, which is then settled.
+
+        Args:
+            allow_none: whether to return None, settling nothing, while it is not.
+        """
+        return standard._default_context.get_start_method(allow_none)
+
+
+class SpawnContext(SharedMemoryContext, standard.SpawnContext):
+    """Starts a fresh interpreter."""
+
+
+_concrete_contexts: dict[str, standard.BaseContext] = {"spawn": SpawnContext()}
+
+if sys.platform != "win32":
+
+    class ForkContext(SharedMemoryContext, standard.ForkContext):
+        """Starts a copy of the calling process."""
+
+    class ForkServerContext(SharedMemoryContext, standard.ForkServerContext):
+        """Starts a copy of a server process that has done nothing yet."""
+
+    _concrete_contexts |= {"fork": ForkContext(), "forkserver": ForkServerContext()}
+
+_default_context = DefaultContext()
+
+__all__ = ()
+__getattr__ = names_of(__name__)

@@ -1,0 +1,369 @@
+"""The table at the start of a segment: which structure lies where.
+
+Callers   readers in any process; one writer at a time (`Memory` holds the segment's lock)
+Progress  reading never blocks, but may wait a moment for a peer that is adding a name
+Crash     an entry counts only once it is complete; a writer that dies wastes some space
+Bytes     TABLE and ENTRY, or TABLE_V1 and ENTRY_V1, see _core/layout.py
+Source    SPECIFICATION.md, "Table"
+
+A writer goes in this order, so that no reader ever sees half of it:
+
+1. give the structure its first bytes, in space that nobody knows yet;
+2. write the entry behind the last one;
+3. move next_offset behind the structure;
+4. add 1 to entry_count: now the name exists.
+
+Nothing that is read is believed: every count, offset and size is compared with the
+segment's bounds before use, because the segment may be damaged or hostile.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterator
+from operator import index
+from typing import Literal, NamedTuple
+
+from ._core.fields import Field, Layout, round_up
+from ._core.layout import (
+    DEFAULT_SLOTS,
+    ENTRY,
+    ENTRY_V1,
+    MAGIC,
+    MAX_ALIGN,
+    TABLE,
+    TABLE_V1,
+)
+from .errors import (
+    CapacityError,
+    InvalidNameError,
+    NameExistsError,
+    NameTooLongError,
+    SegmentFormatError,
+    SegmentFullError,
+    SegmentNotReadyError,
+    TableFullError,
+    VersionError,
+)
+
+PEER_TIMEOUT = 0.1
+"""Seconds to wait for a peer in C++ between counting an entry and filling it in."""
+
+_POLL = 0.001
+_CODES: dict[int, Literal["I", "Q"]] = {4: "I", 8: "Q"}
+_NAME_MAX = ENTRY.entry_name.count - 1
+
+
+class Entry(NamedTuple):
+    """Where a structure lies: *offset* and *size* in bytes from the segment's start."""
+
+    name: str
+    offset: int
+    size: int
+
+
+class Form(NamedTuple):
+    """How a table is laid out: which version number, header and entries."""
+
+    version: int
+    header: Layout
+    entry: Layout
+
+    def end(self, slots: int) -> int:
+        """Return the first byte behind a table of *slots* entries."""
+        return self.header.nbytes + slots * self.entry.nbytes
+
+
+V2 = Form(2, TABLE, ENTRY)
+V1 = Form(1, TABLE_V1, ENTRY_V1)
+V1_WIDE = Form(1, TABLE, ENTRY)  # releases that had version 2's fields under number 1
+
+
+def load(buf: memoryview, field: Field, base: int = 0) -> int:
+    """Return an integer field of the record at *base*, read in one piece."""
+    start = base + field.offset
+    return int(buf[start : start + field.nbytes].cast(_CODES[field.nbytes])[0])
+
+
+def store(buf: memoryview, field: Field, value: int, base: int = 0) -> None:
+    """Write an integer field of the record at *base*, in one piece."""
+    start = base + field.offset
+    buf[start : start + field.nbytes].cast(_CODES[field.nbytes])[0] = value
+
+
+def check_magic(magic: int) -> None:
+    """Raise unless *magic*, a segment's first word, says that it is one of ours."""
+    if magic == 0:
+        raise SegmentNotReadyError("the segment is still being made, or its creator died")
+    if magic != MAGIC:
+        raise SegmentFormatError(f"not a ZeroIPC segment: magic must be {MAGIC:#x}: {magic:#x}")
+
+
+class Table:
+    """The names in a segment. `Table.create` makes one, `Table.open` checks and reads one."""
+
+    def __init__(self, buf: memoryview, form: Form, slots: int, memory_size: int) -> None:
+        self._buf = buf
+        self._form = form
+        self.max_entries = slots
+        self.memory_size = memory_size
+
+    @classmethod
+    def create(
+        cls, buf: memoryview, *, version: int = 2, max_entries: int = DEFAULT_SLOTS
+    ) -> Table:
+        """Write an empty table at the start of *buf*, a zeroed segment; magic goes last.
+
+        Raises:
+            VersionError: *version* is neither 2 nor 1.
+            CapacityError: *max_entries* is below 1, or the table does not fit.
+        """
+        form = form_of(version)
+        check_room(form, len(buf), max_entries)
+        table = cls(buf, form, max_entries, min(len(buf), _limit(form)))
+        store(buf, form.header.version, version)
+        store(buf, form.header.entry_count, 0)
+        store(buf, form.header.next_offset, form.end(max_entries))
+        if form is V2:
+            store(buf, TABLE.max_entries, max_entries)
+            store(buf, TABLE.memory_size, len(buf))
+        # [segment.ready] pairs with check_magic: whoever sees the magic sees the rest. On
+        # x86-64 stores become visible in the order in which they are made.
+        store(buf, form.header.magic, MAGIC)
+        return table
+
+    @classmethod
+    def open(cls, buf: memoryview) -> Table:
+        """Return the table at the start of *buf*, a whole segment, of any known form.
+
+        Raises:
+            SegmentNotReadyError: the magic word is not there yet.
+            SegmentFormatError: it is foreign, truncated or damaged.
+            VersionError: its version is neither 2 nor 1.
+        """
+        if len(buf) < TABLE_V1.nbytes:
+            raise SegmentFormatError(f"truncated: a segment must have a header: size={len(buf)}")
+        check_magic(load(buf, TABLE_V1.magic))
+        form = _stored_form(buf)
+        if len(buf) < form.header.nbytes:
+            raise SegmentFormatError(f"truncated: a segment must have a header: size={len(buf)}")
+        memory_size = min(len(buf), _limit(form))
+        if form is not V1:
+            memory_size = load(buf, TABLE.memory_size)
+        if memory_size > len(buf):
+            raise SegmentFormatError(
+                f"truncated: the segment must have {memory_size} bytes: size={len(buf)}"
+            )
+        table = cls(buf, form, _stored_slots(buf, form), memory_size)
+        table.check()
+        return table
+
+    def check(self) -> None:
+        """Raise SegmentFormatError unless the header makes sense.
+
+        The invariant: table end <= next_offset <= memory_size, entry_count <= slots.
+        """
+        end, free = self._form.end(self.max_entries), self.next_offset
+        if not end <= free <= self.memory_size:
+            raise SegmentFormatError(
+                f"damaged: next_offset must be from {end} to {self.memory_size}: {free}"
+            )
+        _ = self.entry_count
+
+    @property
+    def version(self) -> int:
+        """The format version, 1 or 2."""
+        return self._form.version
+
+    @property
+    def entry_count(self) -> int:
+        """The number of entries, at some moment."""
+        count = load(self._buf, self._form.header.entry_count)
+        if count > self.max_entries:
+            raise SegmentFormatError(
+                f"damaged: entry_count must be at most {self.max_entries}: {count}"
+            )
+        return count
+
+    @property
+    def next_offset(self) -> int:
+        """The first byte that was never handed out, at some moment."""
+        return load(self._buf, self._form.header.next_offset)
+
+    def entries(self) -> list[Entry]:
+        """Return the entries in the order of creation, as stored: *not* bounds-checked."""
+        layout = self._form.entry
+        start = self._form.header.nbytes
+        raw = bytes(self._buf[start : start + self.entry_count * layout.nbytes])
+        stored = (Entry(_text(name), *rest) for name, *rest in _format(layout).iter_unpack(raw))
+        # A peer in C++ counts an entry before it writes the name.
+        return [entry for entry in stored if entry.name]
+
+    def find(self, name: str) -> Entry | None:
+        """Return the first entry called *name*, within the segment's bounds, or None.
+
+        Raises:
+            SegmentFormatError: the entry points outside the segment.
+        """
+        for _ in _pauses(PEER_TIMEOUT):
+            entry = next((entry for entry in self.entries() if entry.name == name), None)
+            if entry is None or entry.offset:  # else a peer is just about to write it
+                break
+        if entry is not None:
+            self._check_entry(entry)
+        return entry
+
+    def _check_entry(self, entry: Entry) -> None:
+        start, stop = self._form.end(self.max_entries), self.memory_size
+        sound = start <= entry.offset and entry.offset + entry.size <= stop
+        if not sound or entry.offset % MAX_ALIGN:
+            raise SegmentFormatError(
+                f"damaged: a structure must start at a multiple of {MAX_ALIGN} and lie "
+                f"from {start} to {stop}: {entry}"
+            )
+
+    def add(self, name: str, size: int, prepare: Callable[[memoryview], object]) -> Entry:
+        """Add a structure of *size* bytes; the caller holds the segment's lock.
+
+        Args:
+            name: UTF-8, 1 to 31 bytes, no NUL.
+            size: bytes, at least 0.
+            prepare: gets the structure's bytes, which may hold anything, and gives them
+                their first values, before anybody can find them. If it raises, nothing
+                has been added.
+
+        Raises:
+            InvalidNameError, NameTooLongError: the name cannot be stored.
+            NameExistsError, TableFullError, SegmentFullError: as they say; nothing has
+                changed.
+        """
+        raw = _raw_name(name)
+        if index(size) < 0:
+            raise CapacityError(f"size must not be negative: size={size}")
+        if self.find(name) is not None:
+            raise NameExistsError(f"the segment already has a structure of this name: {name!r}")
+        count, offset = self.entry_count, self._room_for(name, size)
+        if count == self.max_entries:
+            raise TableFullError(
+                f"the table has {count} slots, all taken: no room for name={name!r}"
+            )
+        prepare(self._buf[offset : offset + size])
+        self._append(count, raw, offset, size)
+        return Entry(name, offset, size)
+
+    def _room_for(self, name: str, size: int) -> int:
+        self.check()
+        offset = round_up(self.next_offset, MAX_ALIGN)
+        free = max(self.memory_size - offset, 0)
+        if size > free:
+            raise SegmentFullError(
+                f"the segment has no room for {name!r}: asked={size} bytes, free={free} bytes"
+            )
+        return offset
+
+    def _append(self, count: int, raw: bytes, offset: int, size: int) -> None:
+        buf, (_, header, layout) = self._buf, self._form
+        base = header.nbytes + count * layout.nbytes
+        start = base + layout.entry_name.offset
+        buf[start : start + len(raw)] = raw
+        store(buf, layout.offset, offset, base)
+        store(buf, layout.size, size, base)
+        # Before the count: a writer that dies in between wastes space, where the other
+        # order would hand out the same bytes twice.
+        store(buf, header.next_offset, offset + size)
+        # [table.add] pairs with the load in entry_count: who counts an entry sees it whole.
+        store(buf, header.entry_count, count + 1)
+
+
+def form_of(version: int) -> Form:
+    """Return the form in which we write *version*.
+
+    Raises:
+        VersionError: *version* is neither 2 nor 1.
+    """
+    if version not in (1, 2):
+        raise VersionError(f"version must be 1 or 2: version={version}")
+    return V2 if version == 2 else V1
+
+
+def check_room(form: Form, size: int, slots: int) -> None:
+    """Raise CapacityError unless a table of *slots* slots fits *size* bytes."""
+    if index(slots) < 1:
+        raise CapacityError(f"max_entries must be at least 1: max_entries={slots}")
+    if form.end(slots) > size:
+        raise CapacityError(
+            f"size must be at least {form.end(slots)}, the table's, for "
+            f"max_entries={slots}: size={size}"
+        )
+    if form is V1 and size > _limit(V1):
+        raise CapacityError(f"version 1 must have at most {_limit(V1)} bytes: size={size}")
+
+
+def _stored_form(buf: memoryview) -> Form:
+    version = load(buf, TABLE_V1.version)
+    if version == 1 and _looks_wide(buf):
+        return V1_WIDE
+    if version not in (1, 2):
+        raise VersionError(f"the segment's version must be 1 or 2: version={version}")
+    return form_of(version)
+
+
+def _looks_wide(buf: memoryview) -> bool:
+    """Tell which form of version 1 this is, by the words where the first name would be."""
+    if len(buf) < TABLE.nbytes or load(buf, TABLE.memory_size) != len(buf):
+        return False
+    return TABLE.nbytes <= load(buf, TABLE.next_offset) <= len(buf)
+
+
+def _stored_slots(buf: memoryview, form: Form) -> int:
+    if form is not V1:
+        slots = load(buf, TABLE.max_entries)
+        if slots or form is V2:
+            return slots or DEFAULT_SLOTS
+    # Not recorded: the slots end where the first structure starts.
+    end = load(buf, form.header.next_offset)
+    if load(buf, form.header.entry_count) and len(buf) >= form.end(1):
+        end = load(buf, form.entry.offset, form.header.nbytes)
+    return max(end - form.header.nbytes, 0) // form.entry.nbytes
+
+
+def _limit(form: Form) -> int:
+    """Return the largest offset that the form can store."""
+    return int(2 ** (8 * form.entry.offset.nbytes) - 1)
+
+
+def _format(layout: Layout) -> struct.Struct:
+    # "<" has no padding; none is needed, since all fields are naturally aligned.
+    parts = (f"{field.count}{_CODES.get(field.nbytes, 's')}" for field in layout.fields)
+    return struct.Struct("<" + "".join(parts))
+
+
+def _text(raw: bytes) -> str:
+    return raw.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _raw_name(name: str) -> bytes:
+    """Return *name* as stored: NUL-padded bytes."""
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str: name={name!r}")
+    try:
+        raw = name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise InvalidNameError(f"name must be encodable in UTF-8: name={name!r}") from error
+    if not raw or b"\0" in raw:
+        raise InvalidNameError(f"name must not be empty or contain NUL: name={name!r}")
+    if len(raw) > _NAME_MAX:
+        raise NameTooLongError(
+            f"a structure's name must have at most {_NAME_MAX} bytes: name={name!r} has {len(raw)}"
+        )
+    return raw.ljust(ENTRY.entry_name.count, b"\0")
+
+
+def _pauses(seconds: float) -> Iterator[None]:
+    """Yield at once, then after each pause, until *seconds* have passed."""
+    deadline = time.monotonic() + seconds
+    yield
+    while time.monotonic() < deadline:
+        time.sleep(_POLL)
+        yield
