@@ -17,7 +17,6 @@ from benchmarks.scenarios import ALL
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks; the status is 0 whatever the numbers say."""
     flags = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     chosen = [scenario for scenario in ALL if re.search(flags.only, scenario.name)]
     print(report.header())
     for name in flags.rivals:
@@ -80,4 +79,5 @@ def rounds(flags: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     sys.exit(main())

@@ -5,9 +5,9 @@ test, so that starting, warming up and stopping are never timed and never depend
 
 1. the peer opens its end of the link and calls ``cue()``: it is ready and waits;
 2. the host calls ``ready()`` on every peer, starts its clock and calls ``go()``;
-3. steps 1 and 2 repeat for each phase (warm-up, then the timed one);
-4. the peer's function returns a value, and the peer stays until the host has asked for it, because
-   some libraries drop what they have not delivered when a process ends.
+3. steps 1 and 2 repeat for each phase: warm-up, the timed one, and last a wait for the host to
+   have received everything, because some libraries drop what a closed end has not delivered;
+4. the peer's function returns a value; its process stays until the host leaves the ``with``.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ class Peer:
 def _run(control: Connection, target: Callable[..., Any], args: tuple[Any, ...]) -> None:
     def cue() -> None:
         control.send(("ready", current_cpu()))
-        control.recv()
+        if control.recv() == "end":
+            raise SystemExit
 
     try:
         value = target(cue, *args)

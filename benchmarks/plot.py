@@ -30,7 +30,8 @@ def write(all_runs: Sequence[Runs], path: Path) -> bool:
     axes.set_xscale("log")
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("times faster than the standard library (median, least to most)")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     return True

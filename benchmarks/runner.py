@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -94,8 +93,9 @@ def _host(connection: Connection, take: Callable[[], Sample | None]) -> None:
         sample = take()
         connection.send(NONE if sample is None else sample)
     except Exception as error:
-        traceback.print_exc(file=sys.stderr)
-        connection.send(f"failed: {type(error).__name__}: {error}".splitlines()[0])
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"failed: {type(error).__name__}: {error}".splitlines()[0]
+        connection.send(f"{text[:120]} ({place.filename}:{place.lineno})")
     connection.close()
 
 

@@ -7,6 +7,11 @@ standard library catches it too. All of them survive pickling.
 from __future__ import annotations
 
 import pickle
+import queue
+
+_SHUT_DOWN: tuple[type[Exception], ...] = (
+    (queue.ShutDown,) if hasattr(queue, "ShutDown") else ()
+)
 
 
 class ZeroIPCError(Exception):
@@ -89,6 +94,15 @@ class ShmFullError(ZeroIPCError, MemoryError):
         self.free = free
 
 
+class QueueFullError(ShmFullError, queue.Full):
+    """The queue may take the item but shared memory has no room for it. Raised by `put`.
+
+    Only queues with a `maxsize` raise it, after the timeout; those without keep the item in
+    the sending process until there is room. A message that no arena of this size can ever
+    hold is a `ShmFullError` at once.
+    """
+
+
 # --- Structures inside a segment ---------------------------------------------------
 
 
@@ -155,6 +169,20 @@ class ClosedError(ZeroIPCError, ValueError):
     """You closed this handle before. When the other side broke, it is `OwnerDiedError`."""
 
 
+class ClosedQueueError(ClosedError, OSError):
+    """You closed this queue before. When somebody shut it down for all, it is `ShutDown`.
+
+    The standard library's queues raise ValueError here or OSError there, whence both.
+    """
+
+
+class ShutDown(ClosedError, *_SHUT_DOWN):  # type: ignore[misc]  # noqa: N818 - as queue.ShutDown
+    """Somebody shut the queue down. Raised by `put`, and by `get` when nothing is left to get.
+
+    From Python 3.13 on it is a `queue.ShutDown` as well.
+    """
+
+
 class OwnerDiedError(ZeroIPCError, RuntimeError):
     """A process died while it held what this operation needs.
 
@@ -170,10 +198,11 @@ class MovedError(ZeroIPCError, ValueError):
     """
 
 
-class UnpicklableError(ZeroIPCError, pickle.PicklingError, TypeError):
+class UnpicklableError(ZeroIPCError, pickle.PicklingError, TypeError, AttributeError):
     """An object that cannot be sent to another process. Raised by the sending call.
 
-    The message names the path to the culprit.
+    The message names the path to the culprit. `pickle` itself raises one or another of the
+    three built-in classes, so this is all of them.
     """
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 Put = Callable[[Any], Any]
 Get = Callable[[], Any]
+Lend = Callable[[int, str], np.ndarray[Any, Any]]  # length, dtype
 
 
 class Link(Protocol):
@@ -25,8 +26,8 @@ class Link(Protocol):
     def reader(self) -> Get:
         """Open the receiving end in this process."""
 
-    def empty(self, shape: int, dtype: str) -> np.ndarray[Any, Any] | None:
-        """An array that is sent without a copy; None where there are none."""
+    def lender(self) -> Lend | None:
+        """How to make arrays that are sent without a copy; None where there are none."""
 
 
 class End(Protocol):
@@ -70,9 +71,9 @@ class Rival:
         return None
 
     def first_result(self) -> str | None:
-        """Source that imports the library and defines start().
+        """Source that imports the library and defines start() and stop().
 
-        start() makes a pool of two workers, stops it, and returns its result of abs(-7).
+        start() makes a pool of two workers and returns its result of abs(-7); stop() ends it.
         """
         return None
 
@@ -95,7 +96,7 @@ class QueueLink(NamedTuple):
     """A link over an object with put() and get() that any process may use as it is."""
 
     queue: Any
-    make_empty: Callable[[int, str], np.ndarray[Any, Any]] | None = None
+    lend: Lend | None = None
 
     def writer(self) -> Put:
         put: Put = self.queue.put
@@ -105,5 +106,5 @@ class QueueLink(NamedTuple):
         get: Get = self.queue.get
         return get
 
-    def empty(self, shape: int, dtype: str) -> np.ndarray[Any, Any] | None:
-        return None if self.make_empty is None else self.make_empty(shape, dtype)
+    def lender(self) -> Lend | None:
+        return self.lend

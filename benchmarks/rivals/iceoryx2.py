@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.rivals.base import Get, Link, Put, Rival
+from benchmarks.rivals.base import Get, Lend, Link, Put, Rival
 
 iox2: Any = import_module("iceoryx2")
 iox2.set_log_level(iox2.LogLevel.Error)
@@ -71,11 +71,15 @@ class Iceoryx2Link(NamedTuple):
 
         return get
 
-    def empty(self, shape: int, dtype: str) -> np.ndarray[Any, Any] | None:
+    def lender(self) -> Lend | None:
+        return self._lend
+
+    def _lend(self, length: int, dtype: str) -> np.ndarray[Any, Any]:
         publisher, _ = self._publisher()
-        template = np.empty(shape, dtype)
+        template = np.empty(length, dtype)
         loan = publisher.loan_slice_uninit(_nbytes(template))
         view = _fill(loan.payload_ptr, template)
+        assert view is not None
         self.opened[_address(view)] = loan
         return view
 

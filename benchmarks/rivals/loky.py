@@ -13,11 +13,11 @@ loky: Any = import_module("loky")
 FIRST_RESULT = """
 import loky
 def start():
+    global pool
     pool = loky.ProcessPoolExecutor(2)
-    try:
-        return pool.submit(abs, -7).result()
-    finally:
-        pool.shutdown(kill_workers=True)
+    return pool.submit(abs, -7).result()
+def stop():
+    pool.shutdown()
 """
 
 

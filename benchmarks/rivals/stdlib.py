@@ -12,8 +12,11 @@ from benchmarks.rivals.base import End, Get, Link, Put, QueueLink, Rival
 FIRST_RESULT = """
 import multiprocessing
 def start():
-    with multiprocessing.get_context({method!r}).Pool(2) as pool:
-        return pool.apply(abs, (-7,))
+    global pool
+    pool = multiprocessing.get_context({method!r}).Pool(2)
+    return pool.apply(abs, (-7,))
+def stop():
+    pool.terminate()
 """
 
 

@@ -14,8 +14,11 @@ mp: Any = import_module("zeroipc.mp")
 FIRST_RESULT = """
 import zeroipc.mp as mp
 def start():
-    with mp.ProcessPoolExecutor(2, mp_context=mp.get_context({method!r})) as pool:
-        return pool.submit(abs, -7).result()
+    global pool
+    pool = mp.ProcessPoolExecutor(2, mp_context=mp.get_context({method!r}))
+    return pool.submit(abs, -7).result()
+def stop():
+    pool.shutdown()
 """
 
 

@@ -41,10 +41,10 @@ def wait(cue: Cue, link: Link) -> tuple[float, float]:
 SCENARIOS = (
     Scenario(
         "idle",
-        "CPU time of a process blocked in get() for 10 s (1 s with --quick)",
+        "CPU time of a process blocked in get() for 10 s (0.5 s with --quick)",
         blocked,
-        Counts(100, 10, 1),
-        limits.blocked_read(1.0),
+        Counts(100, 5, 1),
+        limits.blocked_read(0.5),
         most_rounds=3,
     ),
 )

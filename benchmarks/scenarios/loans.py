@@ -1,11 +1,13 @@
 """A filled, warm loan: put, get in another process, one small answer back, at sizes far apart.
 
 Filling is not timed. Loans are made and filled in bursts; a plain message wakes the other side
-before each burst, so that no size is charged for the sleep that filling another one causes.
+before each burst, so that no size is charged for the sleep that filling another one causes. Both
+sides are on one CPU: where the kernel puts them changes a round trip by more than any size does.
 """
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from statistics import median
 from time import perf_counter
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import limits
-from benchmarks.peer import Cue, Peer, current_cpu
+from benchmarks.peer import Cue, Peer, current_cpu, pin
 from benchmarks.rivals.base import End, Get, LinkedEnd, Put, Rival
 from benchmarks.scenario import Counts, Sample, Scenario
 
@@ -43,18 +45,18 @@ def every_size(sizes: tuple[int, ...], rival: Rival, count: int) -> Sample | Non
 def one_size(nbytes: int, rival: Rival, count: int) -> tuple[float, tuple[int, int]] | None:
     """Median seconds of *count* bursts of BURST loans, without the first burst."""
     there, back = rival.queue(2 * BURST, nbytes), rival.queue(0, 256)
-    if there is None or back is None:
+    if there is None or back is None or (lend := there.lender()) is None:
         return None
+    pin(sorted(os.sched_getaffinity(0)), "same", 0)
     ours, theirs = LinkedEnd(there, back), LinkedEnd(back, there)
-    loans = partial(there.empty, nbytes // 8, "f8")
     with Peer(rival.method, answer, theirs) as peer:
         put, get = ours.open()
-        if loans() is None:
-            put(None)
-            return None
         peer.ready()
         peer.go()
-        bursts = [burst(put, get, [loans() for _ in range(BURST)]) for _ in range(count + 1)]
+        bursts = []
+        for _ in range(count + 1):
+            loans = [lend(nbytes // 8, "f8") for _ in range(BURST)]
+            bursts.append(burst(put, get, loans))
         put(None)
         _, cpu = peer.result()
     return median(time for times in bursts[1:] for time in times), (current_cpu(), cpu)
@@ -87,10 +89,10 @@ def answer(cue: Cue, end: End) -> None:
 SCENARIOS = (
     Scenario(
         "loan",
-        "put + get of a filled warm loan and a small answer, 64 KB to 256 MB",
+        "put + get of a filled warm loan and a small answer, on one CPU, 64 KB to 256 MB",
         partial(every_size, SIZES),
         Counts(6, 2, 1),
-        limits.round_trip(),
+        limits.round_trip("same"),
         timeout=120.0,
     ),
 )

@@ -18,6 +18,7 @@ if __name__ == "__main__":
     result = start()
     seconds = perf_counter() - begin
     assert result == 7, result
+    stop()
     print(seconds)
 """
 
@@ -32,7 +33,7 @@ def first_result(rival: Rival, count: int) -> Sample | None:
 SCENARIOS = (
     Scenario(
         "pool-start",
-        "pool of two: start, first result, stop; the standard library with multiprocessing.Pool",
+        "pool of two, start to first result; the standard library with multiprocessing.Pool",
         first_result,
         Counts(3, 1, 1),
         limits.fork(),

@@ -265,16 +265,25 @@ def test_waiting_goes_on_while_the_creator_makes_progress(
 
 def take_part(start: Barrier, names: list[str], me: int) -> None:
     """Create the same segments and structures as everybody else, at the same time."""
-    for name in names:
-        start.wait(60)
-        mem = Memory(name, 65536)
-        shared = Array(mem, "shared", 4, np.int64)
-        shared[me] = me + 1
-        for number in range(5):
-            Array(mem, f"both {number}", 8, np.int32)
-            Array(mem, f"mine {me} {number}", 8, np.int32)[:] = me
-        start.wait(60)
-        assert shared.tolist() == [1, 2, 3, 4]
+    try:
+        for name in names:
+            start.wait(60)
+            shared = create_all(name, me)
+            start.wait(60)
+            assert shared.tolist() == [1, 2, 3, 4]
+    except BaseException:
+        start.abort()  # the others need not wait
+        raise
+
+
+def create_all(name: str, me: int) -> Array:
+    mem = Memory(name, 65536)
+    shared = Array(mem, "shared", 4, np.int64)
+    shared[me] = me + 1
+    for number in range(5):
+        Array(mem, f"both {number}", 8, np.int32)
+        Array(mem, f"mine {me} {number}", 8, np.int32)[:] = me
+    return shared
 
 
 def test_processes_create_the_same_things_at_the_same_time(
@@ -323,10 +332,11 @@ def test_forked_child_creates_beside_its_parent(memory: Memory) -> None:
 
     def slowly(view: memoryview) -> None:
         os.write(inside[1], b"x")
-        os.read(release[0], 1)
+        os.read(release[0], 1)  # until the parent closes it
 
     if (child := os.fork()) == 0:
         try:
+            os.close(release[1])
             memory.add("from the child", 100, slowly)
             os._exit(0)
         finally:
@@ -334,11 +344,11 @@ def test_forked_child_creates_beside_its_parent(memory: Memory) -> None:
     os.read(inside[0], 1)  # the child holds the lock
     with ThreadPoolExecutor(1) as pool:
         ours = pool.submit(memory.add, "from the parent", 100, nothing)
-        os.write(release[1], b"x")
+        os.close(release[1])
         ours.result(60)
     assert os.waitpid(child, 0)[1] == 0
     assert memory.names() == ["from the child", "from the parent"]
-    for fd in (*inside, *release):
+    for fd in (*inside, release[0]):
         os.close(fd)
 
 

@@ -348,15 +348,17 @@ def test_lock_across_fork(segment_name: str) -> None:
     with segment.locked():
         if (child := os.fork()) == 0:
             try:
+                os.close(release[1])
                 os.write(report[1], b"busy" if _busy(segment) else b"free")
-                os.read(release[0], 1)
+                os.read(release[0], 1)  # until the parent closes it
             finally:
                 os._exit(0)
-        assert os.read(report[0], 4) == b"busy"
-    assert not _busy(segment)
-    os.write(release[1], b"x")
+        state = os.read(report[0], 4)
+    busy = _busy(segment)
+    os.close(release[1])
     os.waitpid(child, 0)
-    for fd in (*report, *release):
+    assert (state, busy) == (b"busy", False)
+    for fd in (*report, release[0]):
         os.close(fd)
 
 

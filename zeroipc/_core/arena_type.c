@@ -222,15 +222,14 @@ static void arena_dealloc(PyObject *object)
 static PyObject *arena_create_queue(PyObject *object, PyObject *args)
 {
     zi_arena_object *self = (zi_arena_object *)object;
-    unsigned int maxsize;
-    int joinable;
+    unsigned int maxsize, noting;
     const char *title;
-    if (!PyArg_ParseTuple(args, "Ipy:create_queue", &maxsize, &joinable, &title)) return NULL;
+    if (!PyArg_ParseTuple(args, "IIy:create_queue", &maxsize, &noting, &title)) return NULL;
     if (strlen(title) >= ZI_TITLE_NBYTES)
         return PyErr_Format(PyExc_ValueError, "a queue's name has at most %d bytes: %zu",
                             ZI_TITLE_NBYTES - 1, strlen(title));
     uint32_t slot = 0, generation = 0;
-    zi_status status = queue_create(&self->view, maxsize, joinable, title, &slot, &generation);
+    zi_status status = queue_create(&self->view, maxsize, noting, title, &slot, &generation);
     if (status != ZI_OK) return native_raise(self->state, status, &self->view);
     return Py_BuildValue("II", slot, generation);
 }
@@ -355,7 +354,7 @@ static PyObject *arena_get_token(PyObject *object, void *closure)
 }
 
 static PyMethodDef arena_methods[] = {
-    {"create_queue", arena_create_queue, METH_VARARGS, "(maxsize, joinable, title) -> (slot, generation)"},
+    {"create_queue", arena_create_queue, METH_VARARGS, "(maxsize, noting, title) -> (slot, generation)"},
     {"find_queue", arena_find_queue, METH_VARARGS, "(title) -> (slot, generation) or None"},
     {"allocate", arena_allocate, METH_O, "(nbytes) -> Block"},
     {"sweep", arena_sweep_py, METH_NOARGS, "Return what dead processes held; how many were dead."},

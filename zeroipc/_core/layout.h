@@ -72,6 +72,11 @@
 
 /* The length word of a record that says: go on at the start of another chunk. */
 #define ZI_RECORD_LINK UINT64_C(0xffffffff)
+#define ZI_NOTE_NOTHING 0
+#define ZI_NOTE_TASKS 1
+
+/* What a queue notes of its takers: nothing; how many tasks each participant has open; which item each worker took last. */
+#define ZI_NOTE_CLAIMS 2
 #define ZI_STATE_OPEN 0
 #define ZI_STATE_SHUT 1
 
@@ -98,6 +103,9 @@
 
 /* Flag: the array's data is a block of its own that was moved, not copied. */
 #define ZI_PAYLOAD_LOAN 512
+
+/* Flag: the putter took the message back while it was queued; who gets it drops it. */
+#define ZI_PAYLOAD_CANCELLED 1024
 #define ZI_PARTICIPANTS_OFFSET 8192
 
 /* Holdings: a byte per participant and queue slot, written by its participant alone. */
@@ -107,7 +115,7 @@
 
 /* Where the first block lies. */
 #define ZI_DATA_OFFSET 0x2412000
-#define ZI_LAYOUT_SUM UINT64_C(0xc7640c07)
+#define ZI_LAYOUT_SUM UINT64_C(0xcc618c72)
 
 /* Header of a named segment, version 2, at offset 0. */
 typedef struct zi_table {
@@ -397,11 +405,14 @@ typedef struct zi_queue {
     uint32_t done_pending;
     /* block of the open tasks, or NONE: open | taking << 32 per participant */
     uint32_t tally;
+    /* block of the item that each worker took last, or NONE */
+    uint32_t claims;
+    uint8_t pad_148[4];
     /* tasks whose takers died, told to one join | who is being counted << 32 */
     uint64_t lost;
     /* name to attach by, NUL-padded; empty: none */
     char title[64];
-    uint8_t pad_216[40];
+    uint8_t pad_224[32];
 } zi_queue;
 _Static_assert(offsetof(zi_queue, lock) == 0,
                "zi_queue.lock must be at 0");
@@ -441,10 +452,12 @@ _Static_assert(offsetof(zi_queue, done_pending) == 136,
                "zi_queue.done_pending must be at 136");
 _Static_assert(offsetof(zi_queue, tally) == 140,
                "zi_queue.tally must be at 140");
-_Static_assert(offsetof(zi_queue, lost) == 144,
-               "zi_queue.lost must be at 144");
-_Static_assert(offsetof(zi_queue, title) == 152,
-               "zi_queue.title must be at 152");
+_Static_assert(offsetof(zi_queue, claims) == 144,
+               "zi_queue.claims must be at 144");
+_Static_assert(offsetof(zi_queue, lost) == 152,
+               "zi_queue.lost must be at 152");
+_Static_assert(offsetof(zi_queue, title) == 160,
+               "zi_queue.title must be at 160");
 _Static_assert(sizeof(zi_queue) == 256,
                "zi_queue must be 256 bytes");
 

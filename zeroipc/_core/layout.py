@@ -124,6 +124,12 @@ a queue that is on its way to another process, the open tasks of each participan
 RECORD_LINK = 0xFFFFFFFF
 """The length word of a record that says: go on at the start of another chunk."""
 
+NOTE_NOTHING = 0
+NOTE_TASKS = 1
+NOTE_CLAIMS = 2
+"""What a queue notes of its takers: nothing; how many tasks each participant has open; which
+item each worker took last."""
+
 STATE_OPEN = 0
 STATE_SHUT = 1
 STATE_SHUT_NOW = 2
@@ -200,6 +206,7 @@ QUEUE = Layout(
         U32("done_waiters"),
         U32("done_pending"),
         U32("tally", "block of the open tasks, or NONE: open | taking << 32 per participant"),
+        U32("claims", "block of the item that each worker took last, or NONE"),
         U64("lost", "tasks whose takers died, told to one join | who is being counted << 32"),
         Chars("title", 64, "name to attach by, NUL-padded; empty: none"),
     ),
@@ -257,6 +264,8 @@ PAYLOAD_IN_BLOCK = 0x100
 """Flag: the payload lies at the start of the message's last block; the ring has its length."""
 PAYLOAD_LOAN = 0x200
 """Flag: the array's data is a block of its own that was moved, not copied."""
+PAYLOAD_CANCELLED = 0x400
+"""Flag: the putter took the message back while it was queued; who gets it drops it."""
 
 PARTS = Layout(
     "parts",

@@ -40,6 +40,7 @@ typedef struct {
     unsigned char *payload;
     uint32_t nbytes;
     uint16_t kind, nblocks;
+    uint32_t claimant; /* of a getter from a queue with claims: its worker number */
     uint32_t blocks[ZI_MESSAGE_BLOCKS];
 } zi_message;
 
@@ -107,7 +108,7 @@ static inline int queue_has_block(const zi_view *view, const zi_queue *queue, ui
     const zi_block *block = &view->blocks[id];
     if (!ZI_LOAD(queue->used)) return 0;
     if (block->kind == ZI_KIND_RING) return queue_has_chunk(view, queue, id);
-    if (block->kind == ZI_KIND_TALLY) return queue->tally == id;
+    if (block->kind == ZI_KIND_TALLY) return queue->tally == id || queue->claims == id;
     return block->item != ZI_NONE && queue_has_item(queue, block->item);
 }
 
@@ -358,6 +359,14 @@ static inline uint64_t *get_tally(zi_view *view, const zi_queue *queue, uint32_t
     return cell;
 }
 
+/* Under Q, before the commit: note which item a worker takes.  Should it die in between,
+ * the item is still queued, and claim_of sees that. */
+static inline void get_claim(const zi_view *view, const zi_queue *queue, uint32_t claimant, uint32_t item)
+{
+    if (queue->claims != ZI_NONE && claimant < ZI_PARTICIPANTS)
+        ZI_STORE(((uint32_t *)block_bytes(view, queue->claims))[claimant], item);
+}
+
 /* Under Q: get one message. */
 static inline zi_status get_locked(zi_view *view, uint32_t slot, zi_message *message)
 {
@@ -373,6 +382,7 @@ static inline zi_status get_locked(zi_view *view, uint32_t slot, zi_message *mes
         ZI_STORE(view->blocks[message->blocks[i]].owner, view->me);
     }
     uint64_t *cell = get_tally(view, queue, at.item);
+    get_claim(view, queue, message->claimant, at.item);
     at.item++;
     ZI_POINT("get.before_commit");
     ZI_STORE(queue->head, cursor_pack(at));

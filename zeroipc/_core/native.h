@@ -6,7 +6,7 @@
 #include <Python.h>
 #include <pthread.h>
 
-#include "registry.h"
+#include "claims.h"
 
 typedef struct {
     PyTypeObject *arena_type, *block_type, *queue_type;
@@ -46,7 +46,7 @@ typedef struct zi_block_object {
 typedef struct {
     PyObject_HEAD
     zi_arena_object *arena;
-    uint32_t slot, generation;
+    uint32_t slot, generation, claimant;
     char held, closed, spilling;
 } zi_queue_object;
 

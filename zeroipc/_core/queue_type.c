@@ -219,13 +219,25 @@ static PyObject *queue_put_nowait(PyObject *object, PyObject *item)
 
 /* --- Get ------------------------------------------------------------------------------------ */
 
+/* Drop a message that its putter took back; whether it was one. */
+static int drop_cancelled(zi_queue_object *self, const zi_message *message)
+{
+    if (!(message->kind & ZI_PAYLOAD_CANCELLED)) return 0;
+    for (uint32_t i = 0; i < message->nblocks; i++) block_free(&self->arena->view, message->blocks[i]);
+    return 1;
+}
+
 static PyObject *get_object(zi_queue_object *self, uint64_t deadline)
 {
     zi_message message;
     uint32_t done;
+    zi_status status;
     if (self->closed) return raise_closed(self);
-    message.payload = scratch[0];
-    zi_status status = queue_receive(self, &message, 1, &done, deadline);
+    do {
+        message.payload = scratch[0];
+        message.claimant = self->claimant;
+        status = queue_receive(self, &message, 1, &done, deadline);
+    } while (status == ZI_OK && drop_cancelled(self, &message));
     if (status == ZI_OK) return message_decode(self->arena, &message);
     if (status == ZI_INTERRUPTED) return NULL;
     return native_raise(self->arena->state, status, &self->arena->view);
@@ -260,6 +272,7 @@ static int append_decoded(zi_queue_object *self, PyObject *list, zi_message *mes
             for (uint32_t b = 0; b < messages[i].nblocks; b++) block_free(&self->arena->view, messages[i].blocks[b]);
             continue;
         }
+        if (drop_cancelled(self, &messages[i])) continue;
         PyObject *item = message_decode(self->arena, &messages[i]);
         failed = item == NULL || PyList_Append(list, item) < 0;
         Py_XDECREF(item);
@@ -286,7 +299,10 @@ static PyObject *queue_get_many(PyObject *object, PyObject *const *args, Py_ssiz
     while (list && PyList_GET_SIZE(list) < limit) {
         Py_ssize_t left = limit - PyList_GET_SIZE(list);
         uint32_t done;
-        for (int i = 0; i < ZI_MANY; i++) messages[i].payload = scratch[i];
+        for (int i = 0; i < ZI_MANY; i++) {
+            messages[i].payload = scratch[i];
+            messages[i].claimant = self->claimant;
+        }
         uint64_t until = PyList_GET_SIZE(list) ? 0 : deadline;
         zi_status status = queue_receive(self, messages, left < ZI_MANY ? (uint32_t)left : ZI_MANY, &done, until);
         if (status != ZI_OK && PyList_GET_SIZE(list)) {
@@ -448,6 +464,47 @@ static PyObject *queue_get_maxsize(PyObject *object, void *closure)
     return PyLong_FromUnsignedLong(self->arena->view.queues[self->slot].maxsize);
 }
 
+/* The number of a worker in a queue with claims; -1: an error is set. */
+static long parse_worker(zi_queue_object *self, PyObject *argument)
+{
+    long number = PyLong_AsLong(argument);
+    if (PyErr_Occurred()) return -1;
+    if (self->arena->view.queues[self->slot].claims != ZI_NONE && number >= 0 && number < ZI_PARTICIPANTS)
+        return number;
+    PyErr_Format(PyExc_ValueError, "the queue notes no claims, or there is no such worker: number=%ld", number);
+    return -1;
+}
+
+static PyObject *queue_claim(PyObject *object, PyObject *argument)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    long number = parse_worker(self, argument);
+    if (number < 0) return NULL;
+    uint32_t item = claim_of(&self->arena->view, self->slot, (uint32_t)number);
+    if (item == ZI_NONE) Py_RETURN_NONE;
+    return PyLong_FromUnsignedLong(item);
+}
+
+static PyObject *queue_claim_as(PyObject *object, PyObject *argument)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    long number = parse_worker(self, argument);
+    if (number < 0) return NULL;
+    self->claimant = (uint32_t)number;
+    ZI_STORE(queue_claims(&self->arena->view, self->slot)[number], (uint32_t)ZI_NONE);
+    Py_RETURN_NONE;
+}
+
+static PyObject *queue_cancel_py(PyObject *object, PyObject *argument)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    unsigned long item = PyLong_AsUnsignedLong(argument);
+    if (PyErr_Occurred()) return NULL;
+    zi_status status = queue_cancel(&self->arena->view, self->slot, self->generation, (uint32_t)item);
+    if (status == ZI_OK || status == ZI_EMPTY) return PyBool_FromLong(status == ZI_OK);
+    return native_raise(self->arena->state, status, &self->arena->view);
+}
+
 static PyMethodDef queue_methods[] = {
     {"put", (PyCFunction)(void (*)(void))queue_put_py, METH_FASTCALL | METH_KEYWORDS,
      "put(obj, block=True, timeout=None)\n\nPut obj into the queue; Full when there is no room in time."},
@@ -463,6 +520,9 @@ static PyMethodDef queue_methods[] = {
     {"_shutdown", queue_shutdown, METH_O, "Refuse puts; True: drop what is queued."},
     {"_task_done", queue_task_done, METH_NOARGS, "One task is done."},
     {"_join_tasks", queue_join_tasks, METH_O, "Wait until no task is open."},
+    {"_claim", queue_claim, METH_O, "_claim(number): the item that worker took last and that is not queued, or None."},
+    {"_claim_as", queue_claim_as, METH_O, "_claim_as(number): note this process's gets under a worker's number."},
+    {"_cancel", queue_cancel_py, METH_O, "_cancel(item): take a queued item back; whether it was still queued."},
     {"_attach", queue_attach, METH_VARARGS, "_attach(arena, slot, generation)"},
     {0},
 };

@@ -82,7 +82,7 @@ static inline zi_status slot_take(zi_view *view, uint32_t *found)
 
 /* Under A: fill a slot in; `used` last.  The blocks become the queue's after that. */
 static inline void slot_fill(zi_view *view, uint32_t slot, uint32_t maxsize, const char *title,
-                             uint32_t chunk, uint32_t tally)
+                             uint32_t chunk, uint32_t notes, uint32_t noting)
 {
     zi_queue *queue = &view->queues[slot];
     zi_cursor start = {0, chunk, 0};
@@ -92,19 +92,20 @@ static inline void slot_fill(zi_view *view, uint32_t slot, uint32_t maxsize, con
     queue->items_waiters = queue->room_waiters = queue->done_waiters = 0;
     queue->items_pending = queue->room_pending = queue->done_pending = 0;
     queue->lost = 0;
-    queue->tally = tally;
+    queue->tally = noting == ZI_NOTE_TASKS ? notes : ZI_NONE;
+    queue->claims = noting == ZI_NOTE_CLAIMS ? notes : ZI_NONE;
     queue->head_cpu = queue->tail_cpu = zi_this_cpu();
     memset(queue->title, 0, ZI_TITLE_NBYTES);
     strncpy(queue->title, title, ZI_TITLE_NBYTES - 1);
     ZI_STORE(queue->head, cursor_pack(start));
     ZI_STORE(queue->tail, cursor_pack(start));
     view->blocks[chunk].queue = slot;
-    if (tally != ZI_NONE) view->blocks[tally].queue = slot;
+    if (notes != ZI_NONE) view->blocks[notes].queue = slot;
     holding_set(view, slot);
     ZI_POINT("create.before_used");
     ZI_STORE(queue->used, 1);
     ZI_STORE(view->blocks[chunk].owner, (uint32_t)ZI_QUEUED);
-    if (tally != ZI_NONE) ZI_STORE(view->blocks[tally].owner, (uint32_t)ZI_QUEUED);
+    if (notes != ZI_NONE) ZI_STORE(view->blocks[notes].owner, (uint32_t)ZI_QUEUED);
 }
 
 /* Under A: the slot of the queue with this title, or NONE. */
@@ -132,17 +133,18 @@ static inline zi_status queue_find(zi_view *view, const char *title, uint32_t *s
 }
 
 /* Make a queue of at most *maxsize* items (0: no bound) that this process holds; with a
- * *title* that is taken already, attach to that queue instead.  *joinable*: count tasks. */
-static inline zi_status queue_create(zi_view *view, uint32_t maxsize, int joinable, const char *title,
+ * *title* that is taken already, attach to that queue instead.  *noting*: NOTE_... */
+static inline zi_status queue_create(zi_view *view, uint32_t maxsize, uint32_t noting, const char *title,
                                      uint32_t *slot, uint32_t *generation)
 {
-    uint32_t chunk, tally = ZI_NONE;
+    uint32_t chunk, notes = ZI_NONE;
     queues_reclaim(view);
     zi_status status = block_alloc(view, ZI_CHUNK_MIN, ZI_KIND_RING, &chunk);
     if (status != ZI_OK) return status;
-    if (joinable) {
-        status = block_alloc(view, sizeof(uint64_t) * ZI_PARTICIPANTS, ZI_KIND_TALLY, &tally);
-        if (status == ZI_OK) memset(block_bytes(view, tally), 0, sizeof(uint64_t) * ZI_PARTICIPANTS);
+    if (noting != ZI_NOTE_NOTHING) {
+        uint32_t nbytes = sizeof(uint64_t) * ZI_PARTICIPANTS;
+        status = block_alloc(view, nbytes, ZI_KIND_TALLY, &notes);
+        if (status == ZI_OK) memset(block_bytes(view, notes), noting == ZI_NOTE_CLAIMS ? 0xFF : 0, nbytes);
     }
     if (status == ZI_OK) status = arena_lock(view);
     int made = 0;
@@ -151,14 +153,14 @@ static inline zi_status queue_create(zi_view *view, uint32_t maxsize, int joinab
         if (*slot != ZI_NONE) {
             holding_set(view, *slot);
         } else if ((status = slot_take(view, slot)) == ZI_OK) {
-            slot_fill(view, *slot, maxsize, title, chunk, tally);
+            slot_fill(view, *slot, maxsize, title, chunk, notes, noting);
             made = 1;
         }
         if (status == ZI_OK) *generation = view->queues[*slot].generation;
         arena_unlock(view);
     }
     if (!made) block_free(view, chunk);
-    if (!made && tally != ZI_NONE) block_free(view, tally);
+    if (!made && notes != ZI_NONE) block_free(view, notes);
     return status;
 }
 

@@ -1,0 +1,180 @@
+/* The instruction sweep: a victim is killed after its k-th instruction, for every k, and a
+ * process that comes later must find everything in order.
+ *
+ * One process steps while no other runs, so this covers deaths, not races; those are the
+ * business of load.h. */
+#ifndef STEPPER_H
+#define STEPPER_H
+
+#include <sched.h>
+#include <sys/ptrace.h>
+
+#include "scenarios.h"
+
+static struct {
+    uint32_t used, head, tail;
+} step_queues[64]; /* of each slot, when the victim was dead */
+
+/* --- The survivor -------------------------------------------------------------------------- */
+
+/* The open tasks of the dead are reported, once and exactly. */
+static void survive_tasks(uint32_t slot, uint32_t taken)
+{
+    uint32_t lost, generation = rig.queues[slot].generation;
+    zi_status status = tasks_await(&rig, slot, generation, &lost, zi_now() + 1000);
+    uint32_t fewest = taken - step_book->done_begun, most = taken - step_book->done_ended;
+    REQUIRE(lost >= fewest && lost <= most, "lost %u of %u taken, %u done", lost, taken, step_book->done_ended);
+    REQUIRE((status == ZI_LOST) == (lost != 0), "status %d", status);
+    while ((status = task_done(&rig, slot, generation)) == ZI_OK) {
+    }
+    REQUIRE(status == ZI_EMPTY, "status %d", status);
+    REQUIRE_OK(tasks_await(&rig, slot, generation, &lost, zi_now() + 1000));
+}
+
+/* All that was committed comes out, and no more. */
+static void survive_queue(uint32_t slot)
+{
+    rig_queue queue = {slot, rig.queues[slot].generation};
+    uint64_t id;
+    for (uint32_t item = step_queues[slot].head; item != step_queues[slot].tail; item++) {
+        REQUIRE_OK(item_get(queue, &id));
+        REQUIRE(id == item, "queue %u: got item %lu, not %u", slot, id, item);
+    }
+    zi_status status = item_get(queue, &id);
+    REQUIRE(status == (rig.queues[slot].state == ZI_STATE_OPEN ? ZI_EMPTY : ZI_SHUT), "queue %u: an item too many", slot);
+}
+
+static void survive_usable(rig_queue queue)
+{
+    if (rig.queues[queue.slot].state != ZI_STATE_OPEN) return;
+    put_some(queue, 3, 600, 1);
+    get_some(queue, 2);
+    put_some(queue, 3, 600, 1);
+    get_some(queue, 4);
+    check(step_held);
+}
+
+static void survive(void)
+{
+    for (uint32_t index = 0; index < rig.arena->participants_used; index++)
+        rig.participants[index].reserved_at = 0; /* as if the time to adopt were over */
+    for (int dead = 0; arena_sweep(&rig) != 0; dead++) REQUIRE(dead < 4, "the sweep does not end");
+    queues_reclaim(&rig);
+    check(step_held);
+    for (uint32_t slot = 0; slot < rig.arena->queues_used; slot++) {
+        if (!rig.queues[slot].used) continue;
+        REQUIRE(step_queues[slot].used, "queue %u has come to life", slot);
+        survive_queue(slot);
+        if (rig.queues[slot].tally != ZI_NONE) survive_tasks(slot, step_queues[slot].head);
+    }
+    check(step_held);
+    survive_usable(step_main);
+    survive_usable(rig_create(0, 0, ""));
+    arena_deregister(&rig);
+}
+
+/* --- The victim ------------------------------------------------------------------------------ */
+
+static pid_t victim_start(const scenario *what)
+{
+    pid_t pid = rig_fork();
+    if (pid == 0) {
+        if (!what->unregistered) REQUIRE_OK(arena_register(&rig));
+        what->prepare();
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        raise(SIGSTOP);
+        what->operation();
+        step_book->items_after = cursor_load(&rig.queues[step_main.slot].tail).item;
+        step_book->finished = 1;
+        _exit(0);
+    }
+    int how;
+    REQUIRE(waitpid(pid, &how, 0) == pid && WIFSTOPPED(how) && WSTOPSIG(how) == SIGSTOP, "wait status %x", how);
+    return pid;
+}
+
+/* One instruction; 0: the victim has ended. */
+static int victim_step(pid_t pid)
+{
+    int how;
+    REQUIRE(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0, "errno %d", errno);
+    REQUIRE(waitpid(pid, &how, 0) == pid, "errno %d", errno);
+    if (WIFSTOPPED(how)) {
+        REQUIRE(WSTOPSIG(how) == SIGTRAP, "signal %d", WSTOPSIG(how));
+        return 1;
+    }
+    REQUIRE(WIFEXITED(how) && WEXITSTATUS(how) == 0, "wait status %x", how);
+    return 0;
+}
+
+static void step_note_queues(void)
+{
+    for (uint32_t slot = 0; slot < 64 && slot < rig.arena->queues_used; slot++) {
+        step_queues[slot].used = rig.queues[slot].used;
+        step_queues[slot].head = cursor_load(&rig.queues[slot].head).item;
+        step_queues[slot].tail = cursor_load(&rig.queues[slot].tail).item;
+    }
+}
+
+/* Kill after *k* instructions and see what becomes of it; 0: it ended before. */
+static int step_kill(const scenario *what, uint32_t k)
+{
+    snprintf(rig_context, sizeof rig_context, "%s, killed after instruction %u", what->name, k);
+    memset(step_book, 0, sizeof *step_book);
+    what->setup();
+    pid_t pid = victim_start(what);
+    for (uint32_t step = 0; step < k; step++)
+        if (!victim_step(pid)) return 0;
+    kill(pid, SIGKILL);
+    rig_reap(pid);
+    step_note_queues();
+    if (step_book->finished)
+        REQUIRE(step_queues[step_main.slot].tail == step_book->items_after, "a put that returned is undone");
+    rig_run(survive);
+    check(step_held);
+    return 1;
+}
+
+/* Kill at every *stride*-th instruction; prints how many deaths that made. */
+static void step_scenario(const scenario *what, uint32_t stride)
+{
+    uint32_t k = 0;
+    uint64_t start = zi_now();
+    for (; step_kill(what, k); k += stride) {
+    }
+    printf("%-28s %6u instructions, every %u: %6u kills, %.1f s\n", what->name, k, stride, k / stride,
+           (double)(zi_now() - start) / 1e9);
+}
+
+/* Pin to one CPU: victim and tracer take turns, so a second CPU only costs wake-ups. */
+static void step_pin(uint32_t number)
+{
+    cpu_set_t all, one;
+    REQUIRE(sched_getaffinity(0, sizeof all, &all) == 0, "errno %d", errno);
+    uint32_t skip = number % (uint32_t)CPU_COUNT(&all);
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &all) || skip-- != 0) cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof one, &one);
+}
+
+/* 1 when this machine lets a process step its child. */
+static int step_possible(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0) raise(SIGSTOP);
+        _exit(0);
+    }
+    int how;
+    waitpid(pid, &how, 0);
+    if (!WIFSTOPPED(how)) return 0;
+    int stepped = ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0;
+    if (stepped) waitpid(pid, &how, 0);
+    kill(pid, SIGKILL);
+    waitpid(pid, &how, 0);
+    return stepped;
+}
+
+#endif
