@@ -21,9 +21,13 @@ def write(all_runs: Sequence[Runs], path: Path) -> bool:
         return False
     matplotlib.use("agg")
     pyplot: Any = import_module("matplotlib.pyplot")
+    all_runs = [runs for runs in all_runs if judged_by_ratio(runs)]
+    names = [
+        name for name in RIVALS if name != BASELINE and any(name in r.samples for r in all_runs)
+    ]
     figure, axes = pyplot.subplots(figsize=(9, 1 + 0.6 * len(all_runs)), layout="constrained")
-    for name in [name for name in RIVALS if name != BASELINE]:
-        draw_rival(axes, all_runs, name)
+    for place, name in enumerate(names):
+        draw_rival(axes, all_runs, name, 0.8 / len(names), place)
     draw_targets(axes, all_runs)
     axes.set_yticks(range(len(all_runs)), [runs.scenario.name for runs in all_runs])
     axes.invert_yaxis()
@@ -37,17 +41,20 @@ def write(all_runs: Sequence[Runs], path: Path) -> bool:
     return True
 
 
-def draw_rival(axes: Any, all_runs: Sequence[Runs], name: str) -> None:
-    place = list(RIVALS).index(name)
-    height = 0.8 / (len(RIVALS) - 1)
+def judged_by_ratio(runs: Runs) -> bool:
+    return any(
+        target.scenario == runs.scenario.name and target.measure == "ratio" for target in TARGETS
+    )
+
+
+def draw_rival(axes: Any, all_runs: Sequence[Runs], name: str, height: float, place: int) -> None:
+    """A bar in each scenario, the *place*-th of its row."""
     rows, spreads = [], []
     for number, runs in enumerate(all_runs):
         ratio = line(runs, name).ratio
         if ratio is not None:
-            rows.append(number - 0.4 + (place - 0.5) * height)
+            rows.append(number - 0.4 + (place + 0.5) * height)
             spreads.append(ratio)
-    if not spreads:
-        return
     medians = [ratio.median for ratio in spreads]
     errors = [
         [ratio.median - ratio.least for ratio in spreads],

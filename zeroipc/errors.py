@@ -9,9 +9,7 @@ from __future__ import annotations
 import pickle
 import queue
 
-_SHUT_DOWN: tuple[type[Exception], ...] = (
-    (queue.ShutDown,) if hasattr(queue, "ShutDown") else ()
-)
+_SHUT_DOWN: tuple[type[Exception], ...] = (queue.ShutDown,) if hasattr(queue, "ShutDown") else ()
 
 
 class ZeroIPCError(Exception):

@@ -255,8 +255,8 @@ class Table:
     def _room_for(self, name: str, size: int) -> int:
         self.check()
         offset = round_up(self.next_offset, MAX_ALIGN)
-        free = max(self.memory_size - offset, 0)
-        if size > free:
+        if offset + size > self.memory_size:
+            free = max(self.memory_size - offset, 0)
             raise SegmentFullError(
                 f"the segment has no room for {name!r}: asked={size} bytes, free={free} bytes"
             )

@@ -48,7 +48,7 @@ class TableModel(RuleBasedStateMachine):
             return errors.NameExistsError
         used = max((entry.offset + entry.size for entry, _ in self.known.values()), default=0)
         offset = -(-max(used, self.start) // 8) * 8
-        if size > max(self.end - offset, 0):
+        if offset + size > self.end:
             return errors.SegmentFullError
         return errors.TableFullError if len(self.known) == self.slots else None
 

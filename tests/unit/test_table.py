@@ -172,3 +172,12 @@ def test_writer_that_dies_between_two_stores(
     second = survivor.add("second", 24, nothing)
     assert second.offset >= first.offset + first.size
     assert Table.open(memoryview(content)).entries() == [first, second]
+
+
+def test_empty_structure_does_not_start_behind_the_end() -> None:
+    """Rounding up to 8 can leave the segment, even for no bytes at all."""
+    content, table = new_table(32 + 2 * 48 + 3, max_entries=2)
+    table.add("a", 1, nothing)
+    with pytest.raises(errors.SegmentFullError, match="asked=0 bytes, free=0 bytes"):
+        table.add("b", 0, nothing)
+    assert len(Table.open(memoryview(content)).entries()) == 1

@@ -28,9 +28,9 @@ static void *trimmer_main(void *argument)
     return NULL;
 }
 
-/* Start the trimmer if memory may lie idle.  Called when a block comes free; needs no
- * interpreter, so a finalizer may call it. */
-static void trimmer_start(zi_arena_object *self)
+/* Start the trimmer if memory may lie idle.  Called by whoever puts, gets, waits or frees;
+ * needs the interpreter lock and nothing of Python, so a finalizer may call it. */
+void arena_idle(zi_arena_object *self)
 {
     if (ZI_LOAD(self->trimmer_runs) || self->view.arena->reserved <= ZI_KEEP) return;
     pthread_attr_t attr;
@@ -93,7 +93,7 @@ static void block_dealloc(PyObject *object)
             block_unlend(&arena->view, self->id);
         else
             block_free(&arena->view, self->id);
-        trimmer_start(arena);
+        arena_idle(arena);
     }
     type->tp_free(object);
     Py_DECREF(arena);
@@ -145,6 +145,35 @@ static PyType_Slot block_slots[] = {
 PyType_Spec block_spec = {"zeroipc._native.Block", sizeof(zi_block_object), 0,
                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, block_slots};
 
+/* A message that needs all but the last sixteenth would starve the rings themselves. */
+static int never_fits(const zi_view *view, uint64_t nbytes)
+{
+    return nbytes > view->arena->limit - view->arena->limit / 16;
+}
+
+/* Raise ShmFullError(message, asked, free). */
+static void raise_no_room(zi_draft *draft, zi_status status, uint64_t nbytes)
+{
+    zi_state *state = draft->arena->state;
+    const zi_arena *arena = draft->arena->view.arena;
+    unsigned long long asked = nbytes, limit = arena->limit, reserved = arena->reserved;
+    unsigned long long unused = limit > reserved ? limit - reserved : 0;
+    PyObject *text;
+    if (draft->too_large)
+        text = PyUnicode_FromFormat("a message must be smaller than the arena by a sixteenth: asked=%llu bytes, "
+                                    "limit=%llu; send it in parts", asked, limit);
+    else if (status == ZI_NO_SPACE)
+        text = PyUnicode_FromFormat("no memory is left in /dev/shm: asked=%llu bytes, the arena has reserved %llu; "
+                                    "remove files there, or mount it larger", asked, reserved);
+    else
+        text = PyUnicode_FromFormat("the arena is full: asked=%llu bytes, limit=%llu, reserved=%llu; receive or "
+                                    "drop arrays that are in use", asked, limit, reserved);
+    PyObject *error = text ? PyObject_CallFunction(state->arena_full, "OKK", text, asked, unused) : NULL;
+    if (error) PyErr_SetObject(state->arena_full, error);
+    Py_XDECREF(error);
+    Py_XDECREF(text);
+}
+
 /* Allocate for a message, waiting for memory until the draft's deadline. */
 int draft_alloc(zi_draft *draft, uint64_t nbytes, uint32_t kind, uint32_t *id)
 {
@@ -155,17 +184,23 @@ int draft_alloc(zi_draft *draft, uint64_t nbytes, uint32_t kind, uint32_t *id)
     }
     zi_status status = block_alloc(view, nbytes, kind, id);
     while (status == ZI_NO_MEMORY || status == ZI_NO_SPACE || status == ZI_NO_ENTRY) {
-        if (nbytes > view->arena->limit || zi_now() >= draft->deadline) break;
+        draft->too_large = never_fits(view, nbytes);
+        if (draft->too_large || zi_now() >= draft->deadline) break;
         Py_BEGIN_ALLOW_THREADS
         arena_await_space(view, draft->deadline);
         Py_END_ALLOW_THREADS
         if (PyErr_CheckSignals() < 0) return -1;
         status = block_alloc(view, nbytes, kind, id);
     }
+    if (status == ZI_NO_MEMORY || status == ZI_NO_SPACE) {
+        raise_no_room(draft, status, nbytes);
+        return -1;
+    }
     if (status != ZI_OK) {
         native_raise(draft->arena->state, status, view);
         return -1;
     }
+    arena_idle(draft->arena);
     draft->message.blocks[draft->message.nblocks++] = *id;
     return 0;
 }

@@ -103,7 +103,7 @@ static int encode_buffer(zi_draft *draft, PyObject *array, const Py_buffer *buff
     if (block && block->moved)
         return PyErr_Format(draft->arena->state->moved, "the array was moved: it was put into a queue before"), -1;
     draft->message.kind = ZI_PAYLOAD_ARRAY;
-    if (block && block->arena == draft->arena && block->exports == 1 && views == 0 && !buffer->readonly &&
+    if (block && block->arena == draft->arena && block->exports == 0 && views == 0 && !buffer->readonly &&
         block->identity == draft->arena->view.me && buffer->len > (Py_ssize_t)ZI_PAGE) {
         offset = (uint64_t)((unsigned char *)buffer->buf - block_bytes(&draft->arena->view, block->id));
         draft->message.kind |= ZI_PAYLOAD_LOAN;

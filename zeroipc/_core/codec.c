@@ -206,6 +206,7 @@ int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, uint
     draft->keep = draft->loan_array = NULL;
     draft->loan = NULL;
     draft->deadline = deadline;
+    draft->too_large = 0;
     draft->message.nblocks = 0;
     if (encode(draft, object) == 0) return 0;
     draft_dropped(draft);

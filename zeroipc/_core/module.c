@@ -16,7 +16,9 @@ int native_errors(zi_state *state)
     if (state->dump_any) return 0;
     if (fetch(&state->empty, "queue", "Empty") < 0 || fetch(&state->full, "queue", "Full") < 0 ||
         fetch(&state->arena_full, "zeroipc.errors", "ShmFullError") < 0 ||
-        fetch(&state->closed, "zeroipc.errors", "ClosedError") < 0 ||
+        fetch(&state->queue_full, "zeroipc.errors", "QueueFullError") < 0 ||
+        fetch(&state->closed, "zeroipc.errors", "ClosedQueueError") < 0 ||
+        fetch(&state->shut, "zeroipc.errors", "ShutDown") < 0 ||
         fetch(&state->moved, "zeroipc.errors", "MovedError") < 0 ||
         fetch(&state->died, "zeroipc.errors", "OwnerDiedError") < 0 ||
         fetch(&state->damaged, "zeroipc.errors", "SegmentFormatError") < 0 ||

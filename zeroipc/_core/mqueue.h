@@ -41,6 +41,7 @@ typedef struct {
     uint32_t nbytes;
     uint16_t kind, nblocks;
     uint32_t claimant; /* of a getter from a queue with claims: its worker number */
+    uint32_t item;     /* its number, once it was put */
     uint32_t blocks[ZI_MESSAGE_BLOCKS];
 } zi_message;
 
@@ -241,7 +242,7 @@ static inline void put_record(zi_view *view, zi_cursor at, const zi_message *mes
 }
 
 /* Under Q: put one message. */
-static inline zi_status put_locked(zi_view *view, uint32_t slot, const zi_message *message, uint32_t *spare)
+static inline zi_status put_locked(zi_view *view, uint32_t slot, zi_message *message, uint32_t *spare)
 {
     zi_queue *queue = &view->queues[slot];
     zi_cursor at = cursor_load(&queue->tail);
@@ -257,6 +258,7 @@ static inline zi_status put_locked(zi_view *view, uint32_t slot, const zi_messag
         view->blocks[message->blocks[i]].queue = slot;
         view->blocks[message->blocks[i]].item = at.item;
     }
+    message->item = at.item;
     zi_cursor next = {at.item + 1, at.chunk, at.offset + need};
     ZI_POINT("put.before_commit");
     /* [queue.tail] release; pairs with the spinning acquire in queue_await_items. */
@@ -277,7 +279,7 @@ static inline zi_status queue_check(const zi_view *view, const zi_queue *queue, 
 
 /* One locked visit: put as many of *count* messages as go; *done is how many went. */
 static inline zi_status put_visit(zi_view *view, uint32_t slot, uint32_t generation,
-                                  const zi_message *messages, uint32_t count, uint32_t *done,
+                                  zi_message *messages, uint32_t count, uint32_t *done,
                                   uint32_t *spare, uint32_t *want, uint64_t deadline)
 {
     zi_queue *queue = &view->queues[slot];
@@ -300,7 +302,7 @@ static inline zi_status put_visit(zi_view *view, uint32_t slot, uint32_t generat
 /* Put *count* messages in order, without waiting for room; *done says how many went.
  * *deadline* bounds the wait for the lock; 0: give up after a moment with ZI_BUSY. */
 static inline zi_status queue_put(zi_view *view, uint32_t slot, uint32_t generation,
-                                  const zi_message *messages, uint32_t count, uint32_t *done,
+                                  zi_message *messages, uint32_t count, uint32_t *done,
                                   uint64_t deadline)
 {
     uint32_t spare = ZI_NONE, want = 0;

@@ -11,7 +11,7 @@
 typedef struct {
     PyTypeObject *arena_type, *block_type, *queue_type;
     PyObject *empty, *full;                            /* of the module queue */
-    PyObject *arena_full, *closed, *moved, *died, *damaged; /* of zeroipc.errors */
+    PyObject *arena_full, *queue_full, *closed, *shut, *moved, *died, *damaged; /* of zeroipc.errors */
     PyObject *dumps, *loads;                           /* of _pickle */
     PyObject *dump_any;                                /* of zeroipc._core.pickling */
     PyObject *protocol;                                /* 5 */
@@ -29,7 +29,7 @@ typedef struct {
     uint64_t nbytes;
     struct zi_block_object *blocks;  /* those of this process, a doubly linked list */
     uint32_t child;                  /* identity reserved for a child about to be forked */
-    uint16_t holds[ZI_QUEUES];       /* queue objects of this process, per slot */
+    uint32_t holds[ZI_QUEUES];       /* queue objects of this process, per slot */
     pthread_t trimmer;               /* gives idle memory back; runs only when there is some */
     uint32_t trimmer_runs, trimmer_stop;
 } zi_arena_object;
@@ -58,6 +58,7 @@ typedef struct {
     zi_block_object *loan;           /* moved when it is sent */
     PyObject *loan_array;
     uint64_t deadline;
+    int too_large;                   /* no room can ever be found for it */
     unsigned char small[64];
 } zi_draft;
 
@@ -78,6 +79,7 @@ zi_block_object *loan_of(zi_state *state, PyObject *object, Py_ssize_t *offset);
 /* arena_type.c */
 PyObject *block_wrap(zi_arena_object *arena, uint32_t id, Py_ssize_t nbytes);
 int draft_alloc(zi_draft *draft, uint64_t nbytes, uint32_t kind, uint32_t *id);
+void arena_idle(zi_arena_object *arena);
 extern PyType_Spec arena_spec, block_spec;
 
 /* queue_type.c */

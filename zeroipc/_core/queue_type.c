@@ -14,7 +14,7 @@ PyObject *native_raise(zi_state *state, zi_status status, const zi_view *view)
     switch (status) {
     case ZI_EMPTY: PyErr_SetNone(state->empty); break;
     case ZI_FULL: PyErr_SetNone(state->full); break;
-    case ZI_SHUT: PyErr_SetString(state->closed, "the queue is shut down"); break;
+    case ZI_SHUT: PyErr_SetString(state->shut, "the queue is shut down"); break;
     case ZI_STALE: PyErr_SetString(state->closed, "the queue does not exist any more: its last holder is gone"); break;
     case ZI_NO_MEMORY:
         PyErr_Format(state->arena_full, "the arena is full: limit=%llu bytes, reserved=%llu; receive or "
@@ -48,36 +48,60 @@ int native_deadline(PyObject *timeout, uint64_t *deadline)
     return 0;
 }
 
-/* How long to wait for a lock: a moment past the deadline, so that a call without patience
- * still succeeds against the short critical sections of others. */
+/* How long to wait for a lock: a tick, so that a call without patience still succeeds against
+ * the short critical sections of others, and one with patience looks for signals. */
 static uint64_t lock_deadline(uint64_t deadline)
 {
     uint64_t tick = zi_now() + ZI_TICK_NS;
     return deadline == 0 || deadline > tick ? tick : deadline;
 }
 
+static int is_late(uint64_t deadline) { return deadline == 0 || zi_now() >= deadline; }
+
 /* --- Waiting loops ------------------------------------------------------------------------ */
 
-/* One wait and one try, without the interpreter lock. */
+/* A thread that waits while its process ends: the process has left the arena, and only a
+ * daemon thread can still be here.  It must not wake up with an error. */
+static void park_at_exit(const zi_view *view)
+{
+    while (view->me == 0) pause();
+}
+
+/* One wait of at most a tick and one try, without the interpreter lock. */
 #define WAIT_AND_TRY(await, try)                                     \
     Py_BEGIN_ALLOW_THREADS                                           \
     uint64_t until = lock_deadline(deadline);                        \
-    zi_status waited = status == ZI_BUSY ? ZI_OK : await;            \
+    zi_status waited = await;                                        \
     if (waited != ZI_INTERRUPTED) status = try;                      \
+    park_at_exit(view);                                              \
     Py_END_ALLOW_THREADS                                             \
+    arena_idle(self->arena);                                         \
     first = 0;
 
-static zi_status queue_send(zi_queue_object *self, const zi_message *messages, uint32_t count,
-                            uint32_t *done, uint64_t deadline)
+static zi_status await_room(zi_view *view, uint32_t slot, zi_status why, uint64_t until, int first)
+{
+    if (why == ZI_BUSY) return ZI_OK;
+    return why == ZI_FULL ? queue_await_room(view, slot, until, first) : arena_await_space(view, until);
+}
+
+/* Whether a put that failed so may succeed later.  A *patient* one waits for memory as it
+ * does for room; a queue without bound keeps what it cannot put. */
+static int may_wait(int patient, zi_status status)
+{
+    if (status == ZI_BUSY || !patient) return status == ZI_BUSY;
+    return status == ZI_FULL || status == ZI_NO_MEMORY || status == ZI_NO_SPACE || status == ZI_NO_ENTRY;
+}
+
+static zi_status queue_send(zi_queue_object *self, zi_message *messages, uint32_t count,
+                            uint32_t *done, int patient, uint64_t deadline)
 {
     zi_view *view = &self->arena->view;
     int first = 1;
     uint32_t went = 0;
     zi_status status = queue_put(view, self->slot, self->generation, messages, count, &went, 0);
     *done = went;
-    while (status == ZI_FULL || status == ZI_BUSY) {
-        if (status == ZI_FULL && (deadline == 0 || zi_now() >= deadline)) break;
-        WAIT_AND_TRY(queue_await_room(view, self->slot, deadline, first),
+    while (may_wait(patient, status) && !(is_late(deadline) && (status != ZI_BUSY || !first))) {
+        WAIT_AND_TRY(await_room(view, self->slot, status, until, first),
                      queue_put(view, self->slot, self->generation, messages + *done, count - *done, &went, until))
         *done += went;
         went = 0;
@@ -92,19 +116,27 @@ static zi_status queue_receive(zi_queue_object *self, zi_message *messages, uint
     zi_view *view = &self->arena->view;
     int first = 1;
     zi_status status = queue_get(view, self->slot, self->generation, messages, count, done, 0);
-    while (status == ZI_EMPTY || status == ZI_BUSY) {
-        if (status == ZI_EMPTY && (deadline == 0 || zi_now() >= deadline)) break;
-        WAIT_AND_TRY(queue_await_items(view, self->slot, deadline, first),
+    while ((status == ZI_EMPTY || status == ZI_BUSY) && !(is_late(deadline) && (status == ZI_EMPTY || !first))) {
+        WAIT_AND_TRY(status == ZI_BUSY ? ZI_OK : queue_await_items(view, self->slot, until, first),
                      queue_get(view, self->slot, self->generation, messages, count, done, until))
         if (status != ZI_OK && PyErr_CheckSignals() < 0) return ZI_INTERRUPTED;
     }
-    return status;
+    if (status == ZI_OK) arena_idle(self->arena);
+    return status == ZI_BUSY ? ZI_EMPTY : status; /* a stopped process holds the lock */
 }
 
 /* --- Arguments ------------------------------------------------------------------------------ */
 
+/* Whether __init__ or __setstate__ has run; else an error is set. */
+static int is_made(const zi_queue_object *self)
+{
+    if (self->arena == NULL) PyErr_SetString(PyExc_RuntimeError, "the queue's __init__ was not called");
+    return self->arena != NULL;
+}
+
 static PyObject *raise_closed(zi_queue_object *self)
 {
+    if (!is_made(self)) return NULL;
     return PyErr_Format(self->arena->state->closed, "Queue %R is closed", (PyObject *)self);
 }
 
@@ -152,31 +184,44 @@ static PyObject *spill(zi_queue_object *self, PyObject *object)
     return PyObject_CallMethodOneArg((PyObject *)self, self->arena->state->str_spill, object);
 }
 
+/* Turn the ShmFullError that is set into a QueueFullError, which is a queue.Full as well. */
+static PyObject *raise_full_as_queue(zi_state *state)
+{
+    PyObject *type, *error, *trace;
+    PyErr_Fetch(&type, &error, &trace);
+    PyErr_NormalizeException(&type, &error, &trace);
+    if (PyObject_SetAttrString(error, "__class__", state->queue_full) == 0) PyErr_SetObject(state->queue_full, error);
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(trace);
+    return NULL;
+}
+
 static PyObject *put_object(zi_queue_object *self, PyObject *object, uint64_t deadline)
 {
+    if (!is_made(self)) return NULL;
     zi_queue *queue = &self->arena->view.queues[self->slot];
     zi_draft draft;
     uint32_t done;
     if (self->spilling) return spill(self, object);
     int bounded = queue->maxsize != 0;
     if (draft_encode(&draft, self->arena, object, bounded ? deadline : 0) < 0) {
-        if (!PyErr_ExceptionMatches(self->arena->state->arena_full)) return NULL;
-        if (!bounded) {
-            PyErr_Clear();
-            return spill(self, object);
-        }
-        return NULL;
+        if (draft.too_large || !PyErr_ExceptionMatches(self->arena->state->arena_full)) return NULL;
+        if (bounded) return raise_full_as_queue(self->arena->state);
+        PyErr_Clear();
+        return spill(self, object);
     }
-    zi_status status = queue_send(self, &draft.message, 1, &done, deadline);
+    zi_status status = queue_send(self, &draft.message, 1, &done, bounded, deadline);
     if (status == ZI_OK) {
         draft_sent(&draft);
         Py_RETURN_NONE;
     }
     draft_dropped(&draft);
     if (status == ZI_INTERRUPTED) return NULL;
-    if (!bounded && (status == ZI_NO_MEMORY || status == ZI_NO_SPACE || status == ZI_FULL))
-        return spill(self, object);
-    return native_raise(self->arena->state, status, &self->arena->view);
+    int no_room = status == ZI_NO_MEMORY || status == ZI_NO_SPACE || status == ZI_NO_ENTRY;
+    if (!bounded && (no_room || status == ZI_FULL)) return spill(self, object);
+    native_raise(self->arena->state, status == ZI_BUSY ? ZI_FULL : status, &self->arena->view);
+    return no_room ? raise_full_as_queue(self->arena->state) : NULL;
 }
 
 /* _put_now(obj, timeout): put although the queue is closed here or spilling, waiting for
@@ -188,10 +233,10 @@ static PyObject *queue_put_now(PyObject *object, PyObject *args)
     uint64_t deadline;
     zi_draft draft;
     uint32_t done;
-    if (!PyArg_ParseTuple(args, "OO:_put_now", &item, &timeout) || native_deadline(timeout, &deadline) < 0 ||
+    if (!is_made(self) || !PyArg_ParseTuple(args, "OO:_put_now", &item, &timeout) || native_deadline(timeout, &deadline) < 0 ||
         draft_encode(&draft, self->arena, item, deadline) < 0)
         return NULL;
-    zi_status status = queue_send(self, &draft.message, 1, &done, deadline);
+    zi_status status = queue_send(self, &draft.message, 1, &done, 1, deadline);
     if (status == ZI_OK) {
         draft_sent(&draft);
         Py_RETURN_NONE;
@@ -232,7 +277,7 @@ static PyObject *get_object(zi_queue_object *self, uint64_t deadline)
     zi_message message;
     uint32_t done;
     zi_status status;
-    if (self->closed) return raise_closed(self);
+    if (self->closed || !is_made(self)) return raise_closed(self);
     do {
         message.payload = scratch[0];
         message.claimant = self->claimant;
@@ -293,7 +338,7 @@ static PyObject *queue_get_many(PyObject *object, PyObject *const *args, Py_ssiz
         return NULL;
     }
     if ((nargs != 1 || names) && parse_wait(args, nargs, 1, names, &deadline) < 0) return NULL;
-    if (self->closed) return raise_closed(self);
+    if (self->closed || !is_made(self)) return raise_closed(self);
     PyObject *list = PyList_New(0);
     zi_message messages[ZI_MANY];
     while (list && PyList_GET_SIZE(list) < limit) {
@@ -325,6 +370,7 @@ static PyObject *queue_get_many(PyObject *object, PyObject *const *args, Py_ssiz
 static PyObject *queue_poll(PyObject *object, PyObject *timeout)
 {
     zi_queue_object *self = (zi_queue_object *)object;
+    if (!is_made(self)) return NULL;
     zi_view *view = &self->arena->view;
     const zi_queue *queue = &view->queues[self->slot];
     uint64_t deadline;
@@ -332,7 +378,8 @@ static PyObject *queue_poll(PyObject *object, PyObject *timeout)
     if (native_deadline(timeout, &deadline) < 0) return NULL;
     while (queue_size(queue) == 0 && queue->state == ZI_STATE_OPEN && zi_now() < deadline) {
         Py_BEGIN_ALLOW_THREADS
-        queue_await_items(view, self->slot, deadline, first);
+        queue_await_items(view, self->slot, lock_deadline(deadline), first);
+        park_at_exit(view);
         Py_END_ALLOW_THREADS
         first = 0;
         if (PyErr_CheckSignals() < 0) return NULL;
@@ -344,6 +391,7 @@ static PyObject *queue_qsize(PyObject *object, PyObject *unused)
 {
     (void)unused;
     zi_queue_object *self = (zi_queue_object *)object;
+    if (!is_made(self)) return NULL;
     return PyLong_FromUnsignedLong(queue_size(&self->arena->view.queues[self->slot]));
 }
 
@@ -351,7 +399,7 @@ static PyObject *queue_shutdown(PyObject *object, PyObject *now)
 {
     zi_queue_object *self = (zi_queue_object *)object;
     int immediate = PyObject_IsTrue(now);
-    if (immediate < 0) return NULL;
+    if (immediate < 0 || !is_made(self)) return NULL;
     zi_status status = queue_shut(&self->arena->view, self->slot, self->generation, immediate);
     if (status != ZI_OK) return native_raise(self->arena->state, status, &self->arena->view);
     Py_RETURN_NONE;
@@ -361,6 +409,7 @@ static PyObject *queue_task_done(PyObject *object, PyObject *unused)
 {
     (void)unused;
     zi_queue_object *self = (zi_queue_object *)object;
+    if (!is_made(self)) return NULL;
     zi_status status = task_done(&self->arena->view, self->slot, self->generation);
     if (status == ZI_EMPTY) {
         PyErr_SetString(PyExc_ValueError, "task_done() called too many times");
@@ -376,7 +425,7 @@ static PyObject *queue_join_tasks(PyObject *object, PyObject *timeout)
     uint64_t deadline;
     uint32_t lost;
     zi_status status;
-    if (native_deadline(timeout, &deadline) < 0) return NULL;
+    if (!is_made(self) || native_deadline(timeout, &deadline) < 0) return NULL;
     do {
         Py_BEGIN_ALLOW_THREADS
         status = tasks_await(&self->arena->view, self->slot, self->generation, &lost, deadline);
@@ -461,6 +510,7 @@ static PyObject *queue_get_maxsize(PyObject *object, void *closure)
 {
     (void)closure;
     zi_queue_object *self = (zi_queue_object *)object;
+    if (!is_made(self)) return NULL;
     return PyLong_FromUnsignedLong(self->arena->view.queues[self->slot].maxsize);
 }
 
@@ -495,6 +545,34 @@ static PyObject *queue_claim_as(PyObject *object, PyObject *argument)
     Py_RETURN_NONE;
 }
 
+/* _put_task(obj): put without waiting; (item number, bytes it takes), or the arena's error. */
+static PyObject *queue_put_task(PyObject *object, PyObject *task)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    zi_draft draft;
+    uint32_t done;
+    if (draft_encode(&draft, self->arena, task, 0) < 0) return NULL;
+    unsigned long long nbytes = draft.message.nbytes;
+    for (uint32_t i = 0; i < draft.message.nblocks; i++)
+        nbytes += class_pages(self->arena->view.blocks[draft.message.blocks[i]].cls) * ZI_PAGE;
+    zi_status status = queue_send(self, &draft.message, 1, &done, 0, 0);
+    if (status == ZI_OK) {
+        draft_sent(&draft);
+        return Py_BuildValue("IK", draft.message.item, nbytes);
+    }
+    draft_dropped(&draft);
+    return status == ZI_INTERRUPTED ? NULL : native_raise(self->arena->state, status, &self->arena->view);
+}
+
+/* _queued(item): whether nobody got it yet, at some moment. */
+static PyObject *queue_queued(PyObject *object, PyObject *argument)
+{
+    zi_queue_object *self = (zi_queue_object *)object;
+    unsigned long item = PyLong_AsUnsignedLong(argument);
+    if (PyErr_Occurred()) return NULL;
+    return PyBool_FromLong(queue_has_item(&self->arena->view.queues[self->slot], (uint32_t)item));
+}
+
 static PyObject *queue_cancel_py(PyObject *object, PyObject *argument)
 {
     zi_queue_object *self = (zi_queue_object *)object;
@@ -522,6 +600,8 @@ static PyMethodDef queue_methods[] = {
     {"_join_tasks", queue_join_tasks, METH_O, "Wait until no task is open."},
     {"_claim", queue_claim, METH_O, "_claim(number): the item that worker took last and that is not queued, or None."},
     {"_claim_as", queue_claim_as, METH_O, "_claim_as(number): note this process's gets under a worker's number."},
+    {"_put_task", queue_put_task, METH_O, "_put_task(obj): put without waiting; (item number, bytes)."},
+    {"_queued", queue_queued, METH_O, "_queued(item): whether the item is still queued."},
     {"_cancel", queue_cancel_py, METH_O, "_cancel(item): take a queued item back; whether it was still queued."},
     {"_attach", queue_attach, METH_VARARGS, "_attach(arena, slot, generation)"},
     {0},

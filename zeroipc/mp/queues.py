@@ -17,6 +17,7 @@ from multiprocessing import context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._backend import transport as core
+from .._core.layout import NOTE_CLAIMS, NOTE_NOTHING, NOTE_TASKS
 from . import transport
 from .spill import Spill
 from .standard import names_of
@@ -34,9 +35,9 @@ __getattr__ = names_of(__name__)
 class _SharedQueue(core.MessageQueue):  # type: ignore[misc, name-defined]
     """What the three queues have in common: being made, being sent, being freed."""
 
-    def _create(self, maxsize: int, joinable: bool) -> None:
+    def _create(self, maxsize: int, noting: int) -> None:
         home = transport.home()
-        slot, generation = home.arena.create_queue(maxsize, joinable, b"")
+        slot, generation = home.arena.create_queue(maxsize, noting, b"")
         self._attach(home.arena, slot, generation)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -99,7 +100,7 @@ class Queue(_SharedQueue, Generic[T]):
     """
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
-        self._create(max(maxsize, 0), joinable=False)
+        self._create(max(maxsize, 0), NOTE_NOTHING)
 
     def empty(self) -> bool:
         """Return whether the queue is empty, at some moment."""
@@ -174,7 +175,7 @@ class JoinableQueue(Queue[T]):
     """A queue that counts tasks: each item put is one, until `task_done` is called for it."""
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
-        self._create(max(maxsize, 0), joinable=True)
+        self._create(max(maxsize, 0), NOTE_TASKS)
 
     def task_done(self) -> None:
         """Say that one item got from the queue has been dealt with.
@@ -208,7 +209,7 @@ class SimpleQueue(_SharedQueue, Generic[T]):
     """
 
     def __init__(self, *, ctx: Any = None) -> None:
-        self._create(0, joinable=False)
+        self._create(0, NOTE_NOTHING)
         self._reader = _End()
         self._writer = _End()
 
@@ -220,3 +221,17 @@ class SimpleQueue(_SharedQueue, Generic[T]):
         """Close this process's handle: later calls of `put` and `get` here raise ValueError."""
         self._closed = True
         self._reader.closed = self._writer.closed = True
+
+
+class TaskQueue(_SharedQueue):
+    """The queue of an engine's tasks: it notes which item each worker took last."""
+
+    def __init__(self) -> None:
+        self._create(0, NOTE_CLAIMS)
+
+    def close(self) -> None:
+        """Close this process's handle."""
+        self._closed = True
+
+    def join_thread(self) -> None:
+        """Do nothing: what was put is in shared memory. For code that treats it as a Queue."""

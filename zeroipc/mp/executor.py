@@ -1,0 +1,213 @@
+"""`concurrent.futures.ProcessPoolExecutor` on shared memory.
+
+The interface is the standard library's; the work is done by an `Engine`, whose docstring
+draws the flow of the data. What differs, each for the better:
+
+- a task that has been sent to the workers and not been taken can still be cancelled;
+- a callable that pickle refuses (a lambda, a closure) is sent by cloudpickle;
+- an argument that cannot be pickled fails its future with the path to the culprit;
+- `BrokenProcessPool` says which worker ended, how, and which task it ran.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+import weakref
+from collections import deque
+from concurrent.futures import Executor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .calls import Chunk
+from .context import _default_context
+from .engine import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .futures import TaskFuture
+
+T = TypeVar("T")
+
+__all__ = ["BrokenProcessPool", "ProcessPoolExecutor"]
+
+
+class ProcessPoolExecutor(Executor):
+    """Runs calls in worker processes.
+
+    Args:
+        max_workers: how many processes; None for the number of CPUs this process may use.
+        mp_context: starts the processes, ours or the standard library's; None for the
+            default one, or "spawn" when *max_tasks_per_child* is given.
+        initializer, initargs: called in each worker before its first task. If it raises,
+            the executor is broken.
+        max_tasks_per_child: after how many tasks a worker is replaced; None for never. Not
+            with the start method "fork".
+
+    Raises:
+        ValueError: *max_workers* or *max_tasks_per_child* is below 1, or the latter comes
+            with "fork".
+        TypeError: *initializer* is not callable, or *max_tasks_per_child* no integer.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: Any = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+    ) -> None:
+        if max_workers is None:
+            max_workers = len(os.sched_getaffinity(0))
+        elif max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if mp_context is None:
+            mp_context = _default_context.get_context("spawn" if max_tasks_per_child else None)
+        _check_limit(max_tasks_per_child, mp_context)
+        self._max_workers = max_workers
+        self._mp_context = mp_context
+        self._shutdown = False
+        self._engine = engine = Engine(
+            mp_context, max_workers, initializer, initargs, max_tasks_per_child
+        )
+        weakref.finalize(self, engine.close, False).atexit = False
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> TaskFuture[T]:
+        """Schedule `fn(*args, **kwargs)`; return its future.
+
+        What cannot be pickled fails the future, not this call.
+
+        Raises:
+            BrokenProcessPool: a worker died before.
+            RuntimeError: the executor is shut down, or the interpreter is ending.
+        """
+        engine = self._engine
+        if engine.broken is not None:
+            raise BrokenProcessPool(*engine.broken.args) from engine.broken
+        if self._shutdown:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if engine.closing:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        return engine.submit(fn, args, kwargs)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Return the results of `map(fn, *iterables)`, in order, as they are asked for.
+
+        Args:
+            fn: takes one argument from each of *iterables*.
+            timeout: seconds for everything, counted from this call; None for ever.
+            chunksize: how many calls make one task.
+            buffersize: most tasks that are submitted and not yet asked for; None: all at once.
+
+        Raises:
+            ValueError: *chunksize* or *buffersize* is below 1.
+            TypeError: *buffersize* is no integer.
+            TimeoutError: from the iterator.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        calls: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
+        if chunksize == 1:
+            submits = (partial(self.submit, fn, *args) for args in calls)
+            return _results(submits, deadline, buffersize)
+        chunk = Chunk(fn)
+        submits = (partial(self.submit, chunk, some) for some in _chunks(calls, chunksize))
+        return itertools.chain.from_iterable(_results(submits, deadline, buffersize))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks; the workers end when those that were submitted are done.
+
+        Args:
+            wait: whether to wait for that.
+            cancel_futures: whether to cancel what no worker has taken.
+        """
+        self._shutdown = True
+        self._engine.close(cancel_futures)
+        if wait and self._engine.thread is not None:
+            self._engine.thread.join()
+
+    # --- Names of the standard library's executor that other libraries look at -------------
+
+    @property
+    def _processes(self) -> dict[int, Any]:
+        return self._engine.processes
+
+    @property
+    def _broken(self) -> BaseException | None:
+        return self._engine.broken
+
+    @property
+    def _executor_manager_thread(self) -> Any:
+        return self._engine.thread
+
+    @property
+    def _call_queue(self) -> Any:
+        return self._engine.tasks
+
+
+def _check_limit(limit: int | None, context: Any) -> None:
+    if limit is None:
+        return
+    if not isinstance(limit, int):
+        raise TypeError("max_tasks_per_child must be an integer")
+    if limit <= 0:
+        raise ValueError("max_tasks_per_child must be >= 1")
+    if context.get_start_method(allow_none=False) == "fork":
+        raise ValueError(
+            "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
+            "supply a different mp_context."
+        )
+
+
+def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
+    while some := list(itertools.islice(calls, size)):
+        yield some
+
+
+def _results(
+    submits: Iterator[Callable[[], Any]], deadline: float | None, buffersize: int | None
+) -> Iterator[Any]:
+    """Submit all, or the first *buffersize*, now; return an iterator of the results."""
+    futures = deque(submit() for submit in itertools.islice(submits, buffersize))
+
+    def collect() -> Iterator[Any]:
+        try:
+            while futures:
+                left = None if deadline is None else deadline - time.monotonic()
+                result = _result_of(futures.popleft(), left)
+                if more := next(submits, None):
+                    futures.append(more())
+                yield result
+                del result
+        finally:
+            for future in futures:
+                future.cancel()
+
+    return collect()
+
+
+def _result_of(future: Any, timeout: float | None) -> Any:
+    try:
+        return future.result(timeout)
+    finally:
+        future.cancel()
+        del future  # break the cycle with an exception's traceback
