@@ -42,6 +42,7 @@ typedef struct {
 } zi_view;
 
 #define ZI_STEP ((uint64_t)16 << 20) /* a signal makes the system start a reservation over */
+enum { ZI_FIND_LOOK = 8 };
 #define ZI_LOCK_PATIENCE_NS UINT64_C(60000000000)
 
 /* --- Mapping ---------------------------------------------------------------------- */
@@ -266,16 +267,23 @@ static inline zi_status block_carve(zi_view *view, uint32_t cls, uint32_t *id)
     return ZI_OK;
 }
 
-/* Under A: the first free block of *cls*, else a new one. */
+/* Under A: a free block of *cls*, else a new one.  Among the first few, one that this
+ * process wrote last: for another the first write to each page costs a fault, and each line
+ * must come from the other CPU. */
 static inline zi_status block_find(zi_view *view, uint32_t cls, uint32_t *id)
 {
     zi_arena *arena = view->arena;
-    if (arena->free_head[cls] == ZI_NONE) arena_rescan(view);
-    *id = arena->free_head[cls];
+    uint32_t *first = &arena->free_head[cls], *link = first;
+    if (*first == ZI_NONE || view->blocks[*first].writer != view->me) arena_rescan(view);
+    for (int look = 0; look < ZI_FIND_LOOK && *link != ZI_NONE; look++) {
+        if (view->blocks[*link].writer == view->me) break;
+        link = &view->blocks[*link].next;
+    }
+    if (*link == ZI_NONE || view->blocks[*link].writer != view->me) link = first;
+    *id = *link;
     if (*id == ZI_NONE) return block_carve(view, cls, id);
-    zi_block *block = &view->blocks[*id];
-    arena->free_head[cls] = block->next;
-    block->listed = 0;
+    *link = view->blocks[*id].next;
+    view->blocks[*id].listed = 0;
     return ZI_OK;
 }
 
@@ -308,6 +316,7 @@ static inline zi_status block_take(zi_view *view, uint64_t pages, uint32_t kind,
     }
     block->kind = (uint16_t)kind;
     block->idle = 0;
+    block->writer = view->me;
     block_claim(view, block);
     return ZI_OK;
 }

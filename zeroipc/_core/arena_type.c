@@ -8,7 +8,7 @@
 #define ZI_TRIM_PERIOD_NS UINT64_C(500000000)
 enum { ZI_TRIM_IDLE = 2, ZI_TRIM_PATIENCE = 4 };
 
-/* --- Trimmer: a thread that exists while there is idle memory to give back ------------- */
+/* --- Trimmer: a thread that exists while there may be idle memory to give back --------- */
 
 static void *trimmer_main(void *argument)
 {
@@ -17,22 +17,23 @@ static void *trimmer_main(void *argument)
     while (quiet < ZI_TRIM_PATIENCE && !ZI_LOAD(self->trimmer_stop)) {
         uint64_t end = zi_now() + ZI_TRIM_PERIOD_NS;
         while (!ZI_LOAD(self->trimmer_stop) && zi_now() < end) wait_sleep(&self->trimmer_stop, 0, end);
-        uint32_t count = 0, once;
+        uint32_t count = ZI_LOAD(self->trimmer_stop) ? 0 : queues_shrink(&self->view), once;
         do {
             once = ZI_LOAD(self->trimmer_stop) ? 0 : arena_trim(&self->view, ZI_KEEP, ZI_TRIM_IDLE);
             count += once;
         } while (once == ZI_TRIM_BATCH);
-        quiet = count ? 0 : quiet + 1;
+        quiet = count || ZI_LOAD(self->view.arena->reserved) > ZI_KEEP ? 0 : quiet + 1;
     }
     ZI_STORE(self->trimmer_runs, 0);
     return NULL;
 }
 
-/* Start the trimmer if memory may lie idle.  Called by whoever puts, gets, waits or frees;
- * needs the interpreter lock and nothing of Python, so a finalizer may call it. */
-void arena_idle(zi_arena_object *self)
+/* Start the trimmer if memory may lie idle; *more*: it does in a ring.  Called by whoever
+ * puts, gets, waits or frees; needs the interpreter lock and nothing else of Python, so a
+ * finalizer may call it. */
+void arena_idle(zi_arena_object *self, int more)
 {
-    if (ZI_LOAD(self->trimmer_runs) || self->view.arena->reserved <= ZI_KEEP) return;
+    if (ZI_LOAD(self->trimmer_runs) || !(more || self->view.arena->reserved > ZI_KEEP)) return;
     pthread_attr_t attr;
     sigset_t all, before;
     sigfillset(&all);
@@ -93,7 +94,7 @@ static void block_dealloc(PyObject *object)
             block_unlend(&arena->view, self->id);
         else
             block_free(&arena->view, self->id);
-        arena_idle(arena);
+        arena_idle(arena, 0);
     }
     type->tp_free(object);
     Py_DECREF(arena);
@@ -200,7 +201,7 @@ int draft_alloc(zi_draft *draft, uint64_t nbytes, uint32_t kind, uint32_t *id)
         native_raise(draft->arena->state, status, view);
         return -1;
     }
-    arena_idle(draft->arena);
+    arena_idle(draft->arena, 0);
     draft->message.blocks[draft->message.nblocks++] = *id;
     return 0;
 }
@@ -320,7 +321,7 @@ static PyObject *arena_deregister_py(PyObject *object, PyObject *unused)
     (void)unused;
     zi_arena_object *self = (zi_arena_object *)object;
     trimmer_end(self);
-    arena_deregister(&self->view);
+    if (self->blocks == NULL) arena_deregister(&self->view); /* else a sweep, when views cannot be used any more */
     Py_RETURN_NONE;
 }
 
@@ -362,6 +363,48 @@ static PyObject *arena_after_fork(PyObject *object, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* The slot of a queue; -1: an error is set. */
+static long parse_slot(const zi_arena_object *self, PyObject *argument)
+{
+    long slot = PyLong_AsLong(argument);
+    if (PyErr_Occurred() || (slot >= 0 && slot < (long)ZI_LOAD(self->view.arena->queues_used))) return slot;
+    PyErr_Format(PyExc_ValueError, "there is no such queue: slot=%ld", slot);
+    return -1;
+}
+
+static int append_number(PyObject *list, unsigned long number)
+{
+    PyObject *object = PyLong_FromUnsignedLong(number);
+    int result = object ? PyList_Append(list, object) : -1;
+    Py_XDECREF(object);
+    return result;
+}
+
+static PyObject *arena_holders(PyObject *object, PyObject *argument)
+{
+    zi_arena_object *self = (zi_arena_object *)object;
+    zi_view *view = &self->view;
+    long slot = parse_slot(self, argument);
+    PyObject *list = slot < 0 ? NULL : PyList_New(0);
+    if (list == NULL) return NULL;
+    zi_status status = arena_lock(view);
+    int flying = status == ZI_OK && handle_any(view, (uint32_t)slot), failed = 0;
+    if (status == ZI_OK) arena_unlock(view);
+    if (flying) failed = append_number(list, 0);
+    for (uint32_t index = 0; !failed && index < ZI_LOAD(view->arena->participants_used); index++)
+        if (participant_identity(view, index) != view->me && view->participants[index].pid != 0 &&
+            ZI_LOAD(participant_row(view, index)[slot]) && !participant_dead(view, index))
+            failed = append_number(list, view->participants[index].pid);
+    if (failed) Py_CLEAR(list);
+    return list;
+}
+
+static PyObject *arena_held(PyObject *object, PyObject *argument)
+{
+    long slot = parse_slot((zi_arena_object *)object, argument);
+    return slot < 0 ? NULL : PyLong_FromUnsignedLong(((zi_arena_object *)object)->holds[slot]);
+}
+
 static PyObject *arena_stats(PyObject *object, PyObject *unused)
 {
     (void)unused;
@@ -382,6 +425,12 @@ static PyObject *arena_get_identity(PyObject *object, void *closure)
     return PyLong_FromUnsignedLong(((zi_arena_object *)object)->view.me);
 }
 
+static PyObject *arena_get_limit(PyObject *object, void *closure)
+{
+    (void)closure;
+    return PyLong_FromUnsignedLongLong(((zi_arena_object *)object)->view.arena->limit);
+}
+
 static PyObject *arena_get_token(PyObject *object, void *closure)
 {
     (void)closure;
@@ -394,15 +443,18 @@ static PyMethodDef arena_methods[] = {
     {"allocate", arena_allocate, METH_O, "(nbytes) -> Block"},
     {"sweep", arena_sweep_py, METH_NOARGS, "Return what dead processes held; how many were dead."},
     {"trim", arena_trim_py, METH_O, "Give free memory beyond *keep* bytes back to the system."},
-    {"deregister", arena_deregister_py, METH_NOARGS, "Leave the arena in good order."},
+    {"deregister", arena_deregister_py, METH_NOARGS, "Leave the arena, unless arrays of it are still in use here."},
     {"before_fork", arena_before_fork, METH_NOARGS, "Reserve the child's entry."},
     {"after_fork", arena_after_fork, METH_NOARGS, "In the child: take the reserved entry."},
+    {"holders", arena_holders, METH_O, "Ids of the other processes that hold a queue; 0: a handle on its way."},
+    {"held", arena_held, METH_O, "How many objects of this process hold a queue."},
     {"stats", arena_stats, METH_NOARGS, "Figures of the arena, true at some moment."},
     {0},
 };
 
 static PyGetSetDef arena_getset[] = {
     {"identity", arena_get_identity, NULL, "This process's identity in the arena; 0: none.", NULL},
+    {"limit", arena_get_limit, NULL, "Most bytes that blocks may reserve.", NULL},
     {"token", arena_get_token, NULL, "Random number that tells arenas of one name apart.", NULL},
     {0},
 };

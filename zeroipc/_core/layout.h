@@ -115,7 +115,7 @@
 
 /* Where the first block lies. */
 #define ZI_DATA_OFFSET 0x2412000
-#define ZI_LAYOUT_SUM UINT64_C(0xcc618c72)
+#define ZI_LAYOUT_SUM UINT64_C(0xce41abfa)
 
 /* Header of a named segment, version 2, at offset 0. */
 typedef struct zi_table {
@@ -491,9 +491,11 @@ typedef struct zi_block {
     uint32_t backed;
     /* trims that found the block free */
     uint32_t idle;
+    /* identity that took it last: its page tables and caches have it */
+    uint32_t writer;
+    uint8_t pad_52[4];
     /* of its first byte, from the segment's start */
     uint64_t offset;
-    uint8_t pad_56[8];
 } zi_block;
 _Static_assert(offsetof(zi_block, owner) == 0,
                "zi_block.owner must be at 0");
@@ -523,8 +525,10 @@ _Static_assert(offsetof(zi_block, backed) == 40,
                "zi_block.backed must be at 40");
 _Static_assert(offsetof(zi_block, idle) == 44,
                "zi_block.idle must be at 44");
-_Static_assert(offsetof(zi_block, offset) == 48,
-               "zi_block.offset must be at 48");
+_Static_assert(offsetof(zi_block, writer) == 48,
+               "zi_block.writer must be at 48");
+_Static_assert(offsetof(zi_block, offset) == 56,
+               "zi_block.offset must be at 56");
 _Static_assert(sizeof(zi_block) == 64,
                "zi_block must be 64 bytes");
 

@@ -231,6 +231,7 @@ BLOCK = Layout(
         U32("claimed", "pages accounted for in `reserved`"),
         U32("backed", "pages that are reserved for certain"),
         U32("idle", "trims that found the block free"),
+        U32("writer", "identity that took it last: its page tables and caches have it"),
         U64("offset", "of its first byte, from the segment's start"),
     ),
     nbytes=LINE,

@@ -6,7 +6,7 @@
 #include <Python.h>
 #include <pthread.h>
 
-#include "claims.h"
+#include "shrink.h"
 
 typedef struct {
     PyTypeObject *arena_type, *block_type, *queue_type;
@@ -79,7 +79,7 @@ zi_block_object *loan_of(zi_state *state, PyObject *object, Py_ssize_t *offset);
 /* arena_type.c */
 PyObject *block_wrap(zi_arena_object *arena, uint32_t id, Py_ssize_t nbytes);
 int draft_alloc(zi_draft *draft, uint64_t nbytes, uint32_t kind, uint32_t *id);
-void arena_idle(zi_arena_object *arena);
+void arena_idle(zi_arena_object *arena, int more);
 extern PyType_Spec arena_spec, block_spec;
 
 /* queue_type.c */

@@ -75,7 +75,7 @@ static void park_at_exit(const zi_view *view)
     if (waited != ZI_INTERRUPTED) status = try;                      \
     park_at_exit(view);                                              \
     Py_END_ALLOW_THREADS                                             \
-    arena_idle(self->arena);                                         \
+    arena_idle(self->arena, 0);                                      \
     first = 0;
 
 static zi_status await_room(zi_view *view, uint32_t slot, zi_status why, uint64_t until, int first)
@@ -121,7 +121,7 @@ static zi_status queue_receive(zi_queue_object *self, zi_message *messages, uint
                      queue_get(view, self->slot, self->generation, messages, count, done, until))
         if (status != ZI_OK && PyErr_CheckSignals() < 0) return ZI_INTERRUPTED;
     }
-    if (status == ZI_OK) arena_idle(self->arena);
+    if (status == ZI_OK) arena_idle(self->arena, queue_is_large(view, &view->queues[self->slot]));
     return status == ZI_BUSY ? ZI_EMPTY : status; /* a stopped process holds the lock */
 }
 

@@ -23,6 +23,7 @@
 #define ZI_TICK_NS 100000000u /* longest sleep: how late a lost wake can be noticed */
 #endif
 #define ZI_SPIN_NS 50000u /* about one sleep and wake on another CPU: the break-even */
+#define ZI_SPIN_LONG_NS 250000u /* while this thread's sleeps turn out this short */
 #define ZI_FOREVER UINT64_MAX
 
 static inline uint64_t zi_now(void)
@@ -38,7 +39,17 @@ static inline uint32_t zi_this_cpu(void)
     return cpu < 0 ? 0 : (uint32_t)cpu;
 }
 
-/* Watch *word* until it differs from *seen*; give up after ZI_SPIN_NS, or at once when the
+/* How long this thread spins: after a sleep that was over soon, spinning would have been
+ * the cheaper way, as when the other side copies a large array; so it spins longer until a
+ * sleep is long again. */
+static __thread uint64_t wait_spin_ns = ZI_SPIN_NS;
+
+static inline void wait_learn(uint64_t slept_ns)
+{
+    wait_spin_ns = slept_ns < ZI_SPIN_LONG_NS - ZI_SPIN_NS ? ZI_SPIN_LONG_NS : ZI_SPIN_NS;
+}
+
+/* Watch *word* until it differs from *seen*; give up after a while, or at once when the
  * one who changes it was last seen on this CPU and so cannot be running now.  Returns
  * whether the word changed. */
 static inline int wait_spin(const uint64_t *word, uint64_t seen, const uint32_t *peer_cpu)
@@ -51,7 +62,7 @@ static inline int wait_spin(const uint64_t *word, uint64_t seen, const uint32_t 
             zi_pause();
         }
         uint64_t now = zi_now();
-        if (end == 0) end = now + ZI_SPIN_NS;
+        if (end == 0) end = now + wait_spin_ns;
         if (now >= end) return 0;
     }
 }
@@ -64,7 +75,10 @@ static inline zi_status wait_sleep(const uint32_t *word, uint32_t seen, uint64_t
     if (now >= deadline) return ZI_TIMEOUT;
     uint64_t span = deadline - now < ZI_TICK_NS ? deadline - now : ZI_TICK_NS;
     struct timespec timeout = {(time_t)(span / 1000000000u), (long)(span % 1000000000u)};
-    if (syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, NULL, 0) == 0) return ZI_OK;
+    if (syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, NULL, 0) == 0) {
+        wait_learn(zi_now() - now);
+        return ZI_OK;
+    }
     return errno == EINTR ? ZI_INTERRUPTED : errno == ETIMEDOUT ? ZI_TIMEOUT : ZI_OK;
 }
 

@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 class SharedMemoryContext(standard.BaseContext):
     """The methods in which a context of ours differs from the standard library's."""
 
-    def Queue(self, maxsize: int = 0) -> "Queue[Any]":  # type: ignore[override, unused-ignore]
-        """Return a queue; *maxsize* items at most, 0 for no bound."""
+    def Queue(  # type: ignore[override, unused-ignore]
+        self, maxsize: int = 0, *, name: str | None = None
+    ) -> "Queue[Any]":
+        """Return a queue; *maxsize* items at most, 0 for no bound; shared by *name*."""
         from zeroipc.mp.queues import Queue
 
-        return Queue(maxsize, ctx=self.get_context())
+        return Queue(maxsize, ctx=self.get_context(), name=name)
 
-    def JoinableQueue(self, maxsize: int = 0) -> "JoinableQueue[Any]":  # type: ignore[override, unused-ignore]
-        """Return a queue with `task_done` and `join`; *maxsize* items at most, 0 for no bound."""
+    def JoinableQueue(  # type: ignore[override, unused-ignore]
+        self, maxsize: int = 0, *, name: str | None = None
+    ) -> "JoinableQueue[Any]":
+        """Return a queue with `task_done` and `join`; *maxsize* items at most, 0 for no bound; shared by *name*."""
         from zeroipc.mp.queues import JoinableQueue
 
-        return JoinableQueue(maxsize, ctx=self.get_context())
+        return JoinableQueue(maxsize, ctx=self.get_context(), name=name)
 
     def SimpleQueue(self) -> "SimpleQueue[Any]":  # type: ignore[override, unused-ignore]
         """Return an unbounded queue with `put`, `get`, `empty` and `close` only."""

@@ -97,6 +97,7 @@ class Engine:
         self._role_wanted = False
         self._passive = 0
         self._watched = 0
+        self._demand = 0  # tasks handed in for which no worker has answered
         self._sending = threading.Lock()
         self.closing = False
         self._asleep = False
@@ -113,9 +114,10 @@ class Engine:
             self.count += 1
             future: TaskFuture[Any] = TaskFuture(self, number, (fn, args, kwargs))
             self._pending[number] = future
+            self._demand += 1
             if self.thread is None:
                 self._start()
-            elif not self._forks and len(self.processes) < min(self.max_workers, len(self._pending)):
+            elif not self._forks and len(self.processes) < min(self.max_workers, self._demand):
                 self._start_worker()
         self._backlog.append(future)
         self._refill()
@@ -238,6 +240,7 @@ class Engine:
             return True
         if type(message) is tuple:
             number, good, value = message
+            self._demand -= 1
             future = self._pending.get(number)
             if future is not None:
                 self._end(future, value if good else None, None if good else value)
@@ -357,7 +360,7 @@ class Engine:
         with self.lock:
             self._retired.discard(process.pid)
             del self.processes[process.pid], self._numbers[process.pid]
-            if self.broken is None and len(self.processes) < min(self.max_workers, len(self._pending)):
+            if self.broken is None and len(self.processes) < min(self.max_workers, self._demand):
                 self._start_worker()
 
     def _obituary(self, process: Any) -> str:
@@ -376,12 +379,18 @@ class Engine:
     # --- The end ------------------------------------------------------------------------------------------
 
     def close(self, cancel_pending: bool) -> None:
-        """Take no more tasks; the manager ends the workers when all are done."""
+        """Take no more tasks; the manager ends the workers when all are done.
+
+        Args:
+            cancel_pending: cancel what is queued, but for one task for each worker: it has
+                that or is just starting up for it.
+        """
         with self.lock:
             self.closing = True
-            pending = list(self._pending.values()) if cancel_pending else []
-        for future in pending:
-            self.cancel(future)
+            pending = list(self._pending.values())[len(self.processes) :]
+        if cancel_pending:
+            for future in pending:
+                self.cancel(future)
         self.wake()
 
     def wake(self) -> None:

@@ -192,12 +192,10 @@ def _results(
     def collect() -> Iterator[Any]:
         try:
             while futures:
+                if submit := next(submits, None):
+                    futures.append(submit())
                 left = None if deadline is None else deadline - time.monotonic()
-                result = _result_of(futures.popleft(), left)
-                if more := next(submits, None):
-                    futures.append(more())
-                yield result
-                del result
+                yield _result_of(futures.popleft(), left)  # and keep no reference to it
         finally:
             for future in futures:
                 future.cancel()

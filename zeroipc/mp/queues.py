@@ -6,20 +6,22 @@ The interface is the standard library's. What differs, each for the better:
 - no feeder thread: what was put is delivered even if its producer is killed, and
   `join_thread` and `cancel_join_thread` have something to do only after the arena was full;
 - a queue can be put into another queue;
-- `put_many`, `get_many`, and `shutdown` (as `queue.Queue` has it since Python 3.13).
+- `put_many`, `get_many`, `shutdown` (as `queue.Queue` has it since Python 3.13), and a name
+  by which unrelated programs of the same user share a queue.
 """
 
 from __future__ import annotations
 
-import itertools
+import os
 import time
+import weakref
 from multiprocessing import context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._backend import transport as core
 from .._core.layout import NOTE_CLAIMS, NOTE_NOTHING, NOTE_TASKS
-from . import transport
-from .spill import Spill
+from ..errors import ClosedQueueError, ShutDown
+from . import spill, transport
 from .standard import names_of
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
+__all__ = ["JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
 
 __getattr__ = names_of(__name__)
 
@@ -40,8 +42,12 @@ class _SharedQueue(core.MessageQueue):  # type: ignore[misc, name-defined]
         slot, generation = home.arena.create_queue(maxsize, noting, b"")
         self._attach(home.arena, slot, generation)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Send the queue to a child being started, or with the message being put.
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedQueueError(f"Queue {self!r} is closed")
+
+    def __getstate__(self) -> Any:
+        """Return what a child being started, or who gets the message being put, attaches by.
 
         Raises:
             RuntimeError: there is neither.
@@ -50,39 +56,52 @@ class _SharedQueue(core.MessageQueue):  # type: ignore[misc, name-defined]
         popen = context.get_spawning_popen()
         if popen is not None:
             keep_for(popen, self)
-        elif core.send_handle(self) is None:
-            context.assert_spawning(self)
-        address = transport.arena_of(arena.token).address()
-        return _rebuild, (type(self), address, slot, generation, self.__getstate__())
+        elif not spill.collects(self):
+            sent = core.send_handle(self)
+            if sent is None:
+                context.assert_spawning(self)
+            elif not sent:
+                transport.keep_abroad(self)
+        return transport.arena_of(arena.token).address(), slot, generation
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+    def __setstate__(self, state: Any) -> None:
+        address, slot, generation = state
+        self._attach(transport.attach(address).arena, slot, generation)
 
-    _spill_thread: Spill | None = None
+    _overflow: spill.Spill | None = None
+
+    def _own_overflow(self) -> spill.Spill:
+        """Return where this process keeps what does not fit; a parent's is not ours."""
+        if self._overflow is None or self._overflow.pid != os.getpid():
+            self._overflow = spill.Spill()
+        return self._overflow
 
     def _spill(self, obj: Any) -> None:
         """Keep *obj*, which did not fit into the arena, in a thread that puts it later."""
-        if self._spill_thread is None:
-            self._spill_thread = Spill(self)
-        self._spill_thread.put(obj)
+        self._own_overflow().put(self, obj)
 
 
-def _rebuild(
-    cls: type[_SharedQueue],
-    address: transport.Address,
-    slot: int,
-    generation: int,
-    state: dict[str, Any],
-) -> _SharedQueue:
-    queue = cls.__new__(cls)
-    queue._attach(transport.attach(address).arena, slot, generation)
-    queue.__dict__.update(state)
-    return queue
+_starting: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Those popen objects that may still keep queues."""
 
 
 def keep_for(popen: Any, queue: _SharedQueue) -> None:
-    """Keep *queue* alive for the child that *popen* starts, which has yet to attach."""
+    """Keep *queue* alive until the child that *popen* starts has attached to it, or ended."""
+    for other in list(_starting):
+        other._zeroipc_queues = [kept for kept in other._zeroipc_queues if _awaits(other, kept)]
+        if not other._zeroipc_queues:
+            _starting.discard(other)
+    _starting.add(popen)
     popen.__dict__.setdefault("_zeroipc_queues", []).append(queue)
+
+
+def _awaits(popen: Any, queue: _SharedQueue) -> bool:
+    """Return whether the child has yet to attach to *queue*."""
+    pid = getattr(popen, "pid", None)
+    if pid is None:  # still being pickled for
+        return True
+    arena, slot, _ = queue._handle
+    return popen.returncode is None and pid not in arena.holders(slot)
 
 
 class Queue(_SharedQueue, Generic[T]):
@@ -94,25 +113,40 @@ class Queue(_SharedQueue, Generic[T]):
     Args:
         maxsize: most items in the queue; zero or less for no bound.
         ctx: the context, accepted for compatibility; all contexts share one arena.
+        name: attach to the queue that a process of this user made by this name, or make it.
+            It goes with its last holder. At most 200 bytes, without "/".
 
     Raises:
+        CapacityError: the queue of this name has another maxsize, and *maxsize* is not 0.
         ShmFullError: no memory is left for another queue.
+        TypeError: the queue of this name is of another class.
     """
 
-    def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
-        self._create(max(maxsize, 0), NOTE_NOTHING)
+    _noting = NOTE_NOTHING
+
+    def __init__(self, maxsize: int = 0, *, ctx: Any = None, name: str | None = None) -> None:
+        maxsize = max(maxsize, 0)
+        if name is None:
+            self._create(maxsize, self._noting)
+        else:
+            from .named import open_or_create
+
+            open_or_create(self, name, maxsize, lambda: self._create(maxsize, self._noting))
 
     def empty(self) -> bool:
-        """Return whether the queue is empty, at some moment."""
+        """Return whether the queue is empty, at some moment.
+
+        Raises:
+            ValueError: the queue is closed.
+        """
+        self._check_open()
         return bool(self.qsize() == 0)
 
     def full(self) -> bool:
         """Return whether the queue holds `maxsize` items, at some moment."""
         return bool(0 < self._maxsize <= self.qsize())
 
-    def put_many(
-        self, items: Iterable[T], block: bool = True, timeout: float | None = None
-    ) -> int:
+    def put_many(self, items: Iterable[T], block: bool = True, timeout: float | None = None) -> int:
         """Put *items* in order; return how many went in before the time was over.
 
         Args:
@@ -162,20 +196,17 @@ class Queue(_SharedQueue, Generic[T]):
             AssertionError: the queue is not closed.
         """
         assert self._closed, f"Queue {self!r} not closed"
-        if self._spill_thread is not None:
-            self._spill_thread.join()
+        self._own_overflow().join()
 
     def cancel_join_thread(self) -> None:
         """Let this process end without waiting for what did not fit into the arena."""
-        if self._spill_thread is not None:
-            self._spill_thread.abandon()
+        self._own_overflow().abandon()
 
 
 class JoinableQueue(Queue[T]):
     """A queue that counts tasks: each item put is one, until `task_done` is called for it."""
 
-    def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
-        self._create(max(maxsize, 0), NOTE_TASKS)
+    _noting = NOTE_TASKS
 
     def task_done(self) -> None:
         """Say that one item got from the queue has been dealt with.
@@ -192,13 +223,15 @@ class JoinableQueue(Queue[T]):
             OwnerDiedError: a process died between `get` and `task_done`; told once, with
                 the count. The lost items do not count any more.
         """
+        self._own_overflow().join()
         self._join_tasks(None)
 
 
 class _End:
     """What `SimpleQueue._reader` and `_writer` are asked for: whether they are closed."""
 
-    closed = False
+    def __init__(self, closed: bool) -> None:
+        self.closed = closed
 
 
 class SimpleQueue(_SharedQueue, Generic[T]):
@@ -210,17 +243,25 @@ class SimpleQueue(_SharedQueue, Generic[T]):
 
     def __init__(self, *, ctx: Any = None) -> None:
         self._create(0, NOTE_NOTHING)
-        self._reader = _End()
-        self._writer = _End()
 
     def empty(self) -> bool:
-        """Return whether the queue is empty, at some moment."""
+        """Return whether the queue is empty, at some moment.
+
+        Raises:
+            OSError: the queue is closed.
+        """
+        self._check_open()
         return bool(self.qsize() == 0)
 
     def close(self) -> None:
-        """Close this process's handle: later calls of `put` and `get` here raise ValueError."""
+        """Close this process's handle: later calls here raise an OSError and ValueError."""
         self._closed = True
-        self._reader.closed = self._writer.closed = True
+
+    @property
+    def _reader(self) -> _End:
+        return _End(self._closed)
+
+    _writer = _reader
 
 
 class TaskQueue(_SharedQueue):

@@ -6,14 +6,21 @@ fork, or by receiving a queue. All contexts share it.
 An arena is a file in /dev/shm whose name is removed as soon as it is open, so nothing can
 be left behind, however the program ends. Whoever is not forked from a process that has it
 opens it through /proc/PID/fd, which the system allows the same user only.
+
+A process may have several arenas, when it receives queues of programs that are strangers to
+one another. A message lives in the arena of the queue it is put into, so an array is copied
+there whatever arena it is in. A queue that goes through a queue of another arena is kept by
+the process that sends it for as long as that process lives.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import resource
 import secrets
+import stat
 import threading
 from dataclasses import dataclass
 from multiprocessing import util
@@ -26,9 +33,8 @@ from .._segment import Segment
 from ..errors import OwnerDiedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import DTypeLike, NDArray
 
 PREFIX = "zeroipc-"
@@ -46,7 +52,7 @@ class Address(NamedTuple):
     token: int
     nbytes: int
     openings: tuple[tuple[int, int], ...]
-    """(pid, file descriptor), the maker first."""
+    """(pid, file descriptor) to try first, the maker's before all."""
 
 
 @dataclass(eq=False)
@@ -90,20 +96,20 @@ def attach(address: Address) -> Attachment:
     with _lock:
         if address.token in _attached:
             return _attached[address.token]
-        for pid, number in address.openings:
+        for opening in itertools.chain(address.openings, _openings_of(address.token)):
             with contextlib.suppress(OSError):
-                fd = os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR | os.O_CLOEXEC)
-                if _is_arena(fd, address):
-                    arena = core.Arena(fd, address.nbytes)
-                    if arena.token == address.token:
-                        return _remember(
-                            Attachment(arena, fd, address.nbytes, address.openings[0])
-                        )
-                os.close(fd)
+                found = _attach_through(opening, address)
+                if found is not None:
+                    return _remember(found)
         raise OwnerDiedError(
-            "the arena of this queue is gone: every process known to have it has ended: "
+            "the arena of this queue is gone: every process that had it has ended: "
             f"pids={[pid for pid, _ in address.openings]}"
         )
+
+
+def no_fork() -> contextlib.AbstractContextManager[Any]:
+    """Return the lock that whoever must not be interrupted by a fork of this process holds."""
+    return _lock
 
 
 def arena_of(token: int) -> Attachment:
@@ -111,10 +117,63 @@ def arena_of(token: int) -> Attachment:
     return _attached[token]
 
 
-def _is_arena(fd: int, address: Address) -> bool:
+def _attach_through(opening: tuple[int, int], address: Address) -> Attachment | None:
+    """Map the arena that a process has open; None if that is not it."""
+    path = "/proc/{}/fd/{}".format(*opening)
+    if not _is_arena(os.stat(path), address):  # opening it might do something by itself
+        return None
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if _is_arena(os.fstat(fd), address):
+            arena = core.Arena(fd, address.nbytes)
+            if arena.token == address.token:
+                attachment = Attachment(arena, fd, address.nbytes, opening)
+                fd = -1
+                return attachment
+    finally:
+        if fd >= 0:
+            os.close(fd)
+    return None
+
+
+def _is_arena(found: os.stat_result, address: Address) -> bool:
     """Return whether the file is what it should be, before anything of it is read."""
-    found = os.fstat(fd)
-    return found.st_size == address.nbytes and found.st_uid == os.geteuid()
+    return (
+        stat.S_ISREG(found.st_mode)
+        and stat.S_IMODE(found.st_mode) == 0o600
+        and found.st_uid == os.geteuid()
+        and found.st_size == address.nbytes
+    )
+
+
+def _openings_of(token: int) -> Iterator[tuple[int, int]]:
+    """Find the processes of this user that have an arena open, whoever told us of it."""
+    suffix = f"-{token:x} (deleted)"
+    for process in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            for fd in os.listdir(f"/proc/{process}/fd") if process.isdecimal() else ():
+                if os.readlink(f"/proc/{process}/fd/{fd}").endswith(suffix):
+                    yield int(process), int(fd)
+
+
+def lives(address: Address) -> bool:
+    """Return whether any process still has the arena at *address*."""
+    if address.token in _attached:
+        return True
+    for pid, fd in itertools.chain(address.openings, _openings_of(address.token)):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/fd/{fd}").endswith(f"-{address.token:x} (deleted)"):
+                return True
+    return False
+
+
+_sent_abroad: dict[tuple[int, int, int], Any] = {}
+
+
+def keep_abroad(queue: Any) -> None:
+    """Keep a queue that was sent through another arena, once, until this process ends."""
+    arena, slot, generation = queue._handle
+    _sent_abroad[arena.token, slot, generation] = queue
 
 
 def _remember(attachment: Attachment) -> Attachment:
@@ -138,6 +197,7 @@ def _new_file(nbytes: int, name: str) -> int:
     """Return a descriptor of a new sparse file that only descriptors refer to."""
     if _shm_free() < _TINY:
         fd = os.memfd_create(name)
+        os.fchmod(fd, 0o600)
         os.ftruncate(fd, nbytes)
         return fd
     segment = Segment(name, create=True, size=nbytes, mode=0o600, reserve=False)
@@ -212,6 +272,8 @@ def _at_exit() -> None:
 
 
 def _leave() -> None:
+    if threading.active_count() > 1:
+        return  # a thread may still be using its arrays: what we have goes back when it cannot
     for attachment in _attached.values():
         attachment.arena.deregister()
 
