@@ -25,7 +25,10 @@ typedef union {
 
 _Static_assert(sizeof(pthread_mutex_t) <= 48, "a pthread mutex outgrew its field");
 
-enum { ZI_LOCK_SPIN = 100 }; /* pauses: about 20 of our critical sections */
+/* Who finds the mutex taken stays away for a microsecond or so.  The other side then does
+ * several operations with everything in its own cache, instead of both fighting for the
+ * cache line at each; throughput between two CPUs is 4 times that of trying at once. */
+enum { ZI_LOCK_TRIES = 4, ZI_LOCK_BACKOFF = 64 };
 
 static inline void mutex_init(zi_mutex *mutex)
 {
@@ -53,10 +56,10 @@ static inline zi_status mutex_status(int error)
 /* Take the mutex if it comes free within a moment.  ZI_OK, ZI_REPAIR or ZI_BUSY. */
 static inline zi_status mutex_try_lock(zi_mutex *mutex)
 {
-    for (int pause = 0;; pause++) {
+    for (int try = 0;; try++) {
         int error = pthread_mutex_trylock(&mutex->m);
-        if (error != EBUSY || pause == ZI_LOCK_SPIN) return mutex_status(error);
-        zi_pause();
+        if (error != EBUSY || try == ZI_LOCK_TRIES) return mutex_status(error);
+        for (int pause = 0; pause < ZI_LOCK_BACKOFF; pause++) zi_pause();
     }
 }
 

@@ -115,7 +115,10 @@ static zi_status queue_receive(zi_queue_object *self, zi_message *messages, uint
 {
     zi_view *view = &self->arena->view;
     int first = 1;
-    zi_status status = queue_get(view, self->slot, self->generation, messages, count, done, 0);
+    zi_status status = ZI_EMPTY;
+    *done = 0;
+    if (deadline == 0 || queue_size(&view->queues[self->slot]) != 0) /* a look spares the putter the lock */
+        status = queue_get(view, self->slot, self->generation, messages, count, done, 0);
     while ((status == ZI_EMPTY || status == ZI_BUSY) && !(is_late(deadline) && (status == ZI_EMPTY || !first))) {
         WAIT_AND_TRY(status == ZI_BUSY ? ZI_OK : queue_await_items(view, self->slot, until, first),
                      queue_get(view, self->slot, self->generation, messages, count, done, until))
