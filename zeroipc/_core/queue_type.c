@@ -275,6 +275,25 @@ static int drop_cancelled(zi_queue_object *self, const zi_message *message)
     return 1;
 }
 
+/* After a get, with its result or its error: a watched queue may have become empty. */
+static PyObject *tell_watch(zi_queue_object *self, PyObject *result)
+{
+    PyObject *type, *error, *trace;
+    if (!self->watched) return result;
+    PyErr_Fetch(&type, &error, &trace);
+    PyObject *told = PyObject_CallMethod((PyObject *)self, "_taken", NULL);
+    if (told) {
+        Py_DECREF(told);
+        PyErr_Restore(type, error, trace);
+        return result;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(trace);
+    Py_XDECREF(result);
+    return NULL;
+}
+
 static PyObject *get_object(zi_queue_object *self, uint64_t deadline)
 {
     zi_message message;
@@ -286,9 +305,9 @@ static PyObject *get_object(zi_queue_object *self, uint64_t deadline)
         message.claimant = self->claimant;
         status = queue_receive(self, &message, 1, &done, deadline);
     } while (status == ZI_OK && drop_cancelled(self, &message));
-    if (status == ZI_OK) return message_decode(self->arena, &message);
+    if (status == ZI_OK) return tell_watch(self, message_decode(self->arena, &message));
     if (status == ZI_INTERRUPTED) return NULL;
-    return native_raise(self->arena->state, status, &self->arena->view);
+    return tell_watch(self, native_raise(self->arena->state, status, &self->arena->view));
 }
 
 static PyObject *queue_get_py(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
@@ -364,30 +383,70 @@ static PyObject *queue_get_many(PyObject *object, PyObject *const *args, Py_ssiz
         }
         if (append_decoded(self, list, messages, done) < 0) Py_CLEAR(list);
     }
-    return list;
+    return tell_watch(self, list);
 }
 
 /* --- The rest --------------------------------------------------------------------------------- */
 
-/* Wait until there is something to get; whether there is. */
-static PyObject *queue_poll(PyObject *object, PyObject *timeout)
+/* A side of a queue that can be waited for: whether it is ready, how to wait, whom to wake. */
+typedef struct {
+    int (*ready)(const zi_queue *queue);
+    zi_status (*await)(zi_view *view, uint32_t slot, uint64_t deadline, int first);
+    size_t seq, waiters, pending;
+} zi_side;
+
+static int get_ready(const zi_queue *queue) { return queue_size(queue) != 0 || queue->state != ZI_STATE_OPEN; }
+
+static int put_ready(const zi_queue *queue)
 {
-    zi_queue_object *self = (zi_queue_object *)object;
+    return queue->maxsize == 0 || queue_size(queue) < queue->maxsize || queue->state != ZI_STATE_OPEN;
+}
+
+static const zi_side get_side = {get_ready, queue_await_items, offsetof(zi_queue, items_seq),
+                                 offsetof(zi_queue, items_waiters), offsetof(zi_queue, items_pending)};
+static const zi_side put_side = {put_ready, queue_await_room, offsetof(zi_queue, room_seq),
+                                 offsetof(zi_queue, room_waiters), offsetof(zi_queue, room_pending)};
+
+/* One sleeper is woken per change.  Who only looks has to wake the next, who may act on it. */
+static void hand_on(zi_view *view, uint32_t slot, const zi_side *side)
+{
+    char *queue = (char *)&view->queues[slot];
+    uint32_t *seq = (uint32_t *)(queue + side->seq), *waiters = (uint32_t *)(queue + side->waiters);
+    if (ZI_LOAD(*waiters) == 0 || queue_lock(view, slot, lock_deadline(ZI_FOREVER)) != ZI_OK) return;
+    int wake = wake_decide(seq, waiters, (uint32_t *)(queue + side->pending));
+    queue_unlock(view, slot);
+    if (wake) wait_wake(seq, 1);
+}
+
+/* Wait until *side* is ready, or this handle is closed; whether it is ready. */
+static PyObject *poll_side(zi_queue_object *self, PyObject *timeout, const zi_side *side)
+{
     if (!is_made(self)) return NULL;
     zi_view *view = &self->arena->view;
     const zi_queue *queue = &view->queues[self->slot];
     uint64_t deadline;
     int first = 1;
     if (native_deadline(timeout, &deadline) < 0) return NULL;
-    while (queue_size(queue) == 0 && queue->state == ZI_STATE_OPEN && zi_now() < deadline) {
+    while (!side->ready(queue) && !self->closed && zi_now() < deadline) {
         Py_BEGIN_ALLOW_THREADS
-        queue_await_items(view, self->slot, lock_deadline(deadline), first);
+        side->await(view, self->slot, lock_deadline(deadline), first);
         park_at_exit(view);
+        if (side->ready(queue)) hand_on(view, self->slot, side);
         Py_END_ALLOW_THREADS
         first = 0;
         if (PyErr_CheckSignals() < 0) return NULL;
     }
-    return PyBool_FromLong(queue_size(queue) != 0);
+    return PyBool_FromLong(side->ready(queue));
+}
+
+static PyObject *queue_poll(PyObject *object, PyObject *timeout)
+{
+    return poll_side((zi_queue_object *)object, timeout, &get_side);
+}
+
+static PyObject *queue_poll_room(PyObject *object, PyObject *timeout)
+{
+    return poll_side((zi_queue_object *)object, timeout, &put_side);
 }
 
 static PyObject *queue_qsize(PyObject *object, PyObject *unused)
@@ -501,6 +560,7 @@ static void queue_dealloc(PyObject *object)
     }
 QUEUE_FLAG(closed)
 QUEUE_FLAG(spilling)
+QUEUE_FLAG(watched)
 
 static PyObject *queue_get_handle(PyObject *object, void *closure)
 {
@@ -597,7 +657,8 @@ static PyMethodDef queue_methods[] = {
      "get_many(limit, block=True, timeout=None)\n\nWait for one object, then take up to *limit* that are there."},
     {"qsize", queue_qsize, METH_NOARGS, "qsize()\n\nHow many objects are in the queue, at some moment."},
     {"_put_now", queue_put_now, METH_VARARGS, "_put_now(obj, timeout): for what was spilled."},
-    {"_poll", queue_poll, METH_O, "Wait until there is something to get; whether there is."},
+    {"_poll", queue_poll, METH_O, "_poll(timeout): wait until a get would not; whether it would not."},
+    {"_poll_room", queue_poll_room, METH_O, "_poll_room(timeout): the same for a put."},
     {"_shutdown", queue_shutdown, METH_O, "Refuse puts; True: drop what is queued."},
     {"_task_done", queue_task_done, METH_NOARGS, "One task is done."},
     {"_join_tasks", queue_join_tasks, METH_O, "Wait until no task is open."},
@@ -613,6 +674,7 @@ static PyMethodDef queue_methods[] = {
 static PyGetSetDef queue_getset[] = {
     {"_closed", queue_get_closed, queue_set_closed, "Whether close() was called here.", NULL},
     {"_spilling", queue_get_spilling, queue_set_spilling, "Whether puts go to _spill().", NULL},
+    {"_watched", queue_get_watched, queue_set_watched, "Whether gets call _taken().", NULL},
     {"_handle", queue_get_handle, NULL, "(arena, slot, generation)", NULL},
     {"_maxsize", queue_get_maxsize, NULL, "Most items; 0: no bound.", NULL},
     {0},

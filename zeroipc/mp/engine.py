@@ -10,9 +10,9 @@
 - **Collector.** A role, held by one thread at a time: take messages from the result ring
   and finish futures. The caller of `result()` takes it if it is free, and so gets its
   result without another thread being woken.
-- **Manager thread.** Normally asleep. It notices deaths by the workers' sentinels, collects
-  when somebody watches a future without asking for its result, or when results lie for a
-  while, replaces workers that retired, and ends the engine.
+- **Manager thread** (manager.py). Normally asleep. It notices deaths by the workers'
+  sentinels, collects when somebody watches a future without asking for its result, or when
+  results lie for a while, replaces workers that retired, and ends the engine.
 
 Locks: `lock` guards the states of futures and the tables; nothing of the user's runs under
 it. `_collecting` is the collector's role. `_sending` is held while the backlog is moved.
@@ -21,14 +21,13 @@ A death: the task ring says which item each worker took last, so the task is kno
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import threading
 import time
 import traceback
 from collections import deque
-from concurrent.futures import Future
-from concurrent.futures._base import CANCELLED, PENDING, RUNNING
+from concurrent.futures._base import PENDING, RUNNING
 from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
 from multiprocessing import connection
 from queue import Empty
@@ -36,9 +35,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ShmFullError
 from .calls import Packer
+from .crew import Crew, obituary
 from .futures import SENDING, UNSENT, TaskFuture
 from .queues import SimpleQueue, TaskQueue
-from .worker import Retired, Start, run_worker
+from .worker import Retired, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,10 +46,8 @@ if TYPE_CHECKING:
 RING_TASKS = 256
 RING_NBYTES = 4 << 20
 """Most tasks, and their bytes, in the ring; but always enough to keep the workers busy."""
-LOOK = 0.02
-"""Seconds that results may lie before the manager collects them."""
-DEEP_SLEEP = 1.0
-"""Seconds without work after which the manager sleeps until it is woken."""
+SLICE = 1.0
+"""Longest wait of a collecting caller: what should wake it may have died."""
 TICK = 0.1
 """Seconds within which a collecting manager notices a death or a call."""
 
@@ -72,34 +70,30 @@ class Engine:
         initargs: tuple[Any, ...] = (),
         tasks_per_worker: int | None = None,
     ) -> None:
-        self.context = context
-        self.max_workers = max_workers
         self.tasks = TaskQueue()
         self.results: Any = SimpleQueue()
-        self.processes: dict[int, Any] = {}
         self.broken: BaseException | None = None
+        self.closing = False
         self.thread: threading.Thread | None = None
         self.lock = threading.RLock()
-        self._forks = context.get_start_method(allow_none=False) == "fork"
-        self._packer = Packer(by_value=not self._forks)
-        self._initializer = None if initializer is None else self._packer.pack(initializer)
-        self._initargs = initargs
-        self._limit = tasks_per_worker
-        self._numbers: dict[int, int] = {}  # pid to worker number
-        self._retired: set[int] = set()
+        self.count = 0
+        self._packer = Packer(by_value=context.get_start_method(allow_none=False) != "fork")
+        packed = None if initializer is None else self._packer.pack(initializer)
+        self.crew = Crew(
+            context,
+            max_workers,
+            lambda n: Start(self.tasks, self.results, n, packed, initargs, tasks_per_worker),
+        )
         self._pending: dict[int, TaskFuture[Any]] = {}
         self._backlog: deque[TaskFuture[Any]] = deque()
         self._by_item: dict[int, TaskFuture[Any]] = {}
-        self.count = 0
         self._sent_nbytes = 0
-        self._collecting = threading.RLock()
-        self._collected_by_caller = False
-        self._role_wanted = False
-        self._passive = 0
-        self._watched = 0
         self._demand = 0  # tasks handed in for which no worker has answered
+        self._watched = 0  # unfinished futures that somebody watches
+        self._passive = 0  # threads that wait for the collector
+        self._collecting = threading.RLock()
+        self._role_wanted = False
         self._sending = threading.Lock()
-        self.closing = False
         self._asleep = False
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
@@ -110,28 +104,36 @@ class Engine:
     def submit(self, fn: Any, args: Any, kwargs: Any) -> TaskFuture[Any]:
         """Hand in a call; never blocks. The caller has checked that the engine is open."""
         with self.lock:
-            number = self.count
+            future: TaskFuture[Any] = TaskFuture(self, self.count, (fn, args, kwargs))
+            self._pending[self.count] = future
             self.count += 1
-            future: TaskFuture[Any] = TaskFuture(self, number, (fn, args, kwargs))
-            self._pending[number] = future
             self._demand += 1
             if self.thread is None:
                 self._start()
-            elif not self._forks and len(self.processes) < min(self.max_workers, self._demand):
-                self._start_worker()
+            elif not self.crew.forks:
+                self.crew.grow(self._demand)
         self._backlog.append(future)
-        self._refill()
+        self.refill()
         if self._asleep:
             self.wake()
         return future
 
+    def _start(self) -> None:
+        """Start the manager, and under fork all workers before it: threads do not fork well."""
+        from .manager import Manager
+
+        for _ in range(self.crew.size if self.crew.forks else 1):
+            self.crew.grow(self.crew.size)
+        self.thread = Manager(self)
+        self.thread.start()
+
     def _room(self) -> bool:
         queued = self.tasks.qsize()
-        return queued <= self.max_workers or (
+        return queued <= self.crew.size or (
             queued < RING_TASKS and self._sent_nbytes < RING_NBYTES
         )
 
-    def _refill(self) -> None:
+    def refill(self) -> None:
         """Move the backlog into the ring, as far as there is room."""
         while self._backlog and self._room():
             if not self._sending.acquire(blocking=False):
@@ -155,28 +157,32 @@ class Engine:
             item, nbytes = self.tasks._put_task(task)
         except ShmFullError as error:
             future.item = UNSENT
-            if len(self._by_item) > 0:  # their end frees memory
+            if self._by_item:  # their end frees memory
                 self._backlog.appendleft(future)
                 return False
             self._end(future, None, error)
         except Exception as error:
             self._end(future, None, error)
         else:
-            future.call = None
             with self.lock:
+                future.call = None
                 future.item, future.nbytes = item, nbytes
                 if not future.is_done():
                     self._by_item[item] = future
                     self._sent_nbytes += nbytes
         return True
 
+    def _remove(self, future: TaskFuture[Any]) -> None:
+        """Take a task off the tables. Needs the lock."""
+        self._pending.pop(future.number, None)
+        if future.item is not None and self._by_item.pop(future.item, None) is not None:
+            self._sent_nbytes -= future.nbytes
+        future.call = None
+
     def _end(self, future: TaskFuture[Any], value: Any, error: BaseException | None) -> None:
         """Take a task off the tables and finish its future."""
         with self.lock:
-            self._pending.pop(future.number, None)
-            if future.item is not None and self._by_item.pop(future.item, None) is not None:
-                self._sent_nbytes -= future.nbytes
-            future.call = None
+            self._remove(future)
         future.finish(value, error)
 
     # --- Collecting -------------------------------------------------------------------------
@@ -187,45 +193,61 @@ class Engine:
         while not future.is_done():
             if not self._role_wanted and self._collecting.acquire(blocking=False):
                 try:
-                    self._collected_by_caller = True
                     self._collect(future, deadline)
                 finally:
-                    self._collected_by_caller = False
                     self._collecting.release()
                 if self._passive:
                     self.wake()
             else:
-                with self.lock:
-                    self._passive += 1
-                try:
-                    future.wait_passively(deadline)
-                finally:
-                    with self.lock:
-                        self._passive -= 1
+                self._wait_passively(future, deadline)
             if deadline is not None and time.monotonic() >= deadline:
                 return
 
     def _collect(self, future: TaskFuture[Any], deadline: float | None) -> None:
         """Collect until *future* is done, time is over, or the manager wants the role."""
         while not future.is_done() and not self._role_wanted:
-            left = DEEP_SLEEP if deadline is None else min(DEEP_SLEEP, deadline - time.monotonic())
+            left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
             if left < 0:
                 return
             self._take_one(True, left)
 
+    def _wait_passively(self, future: TaskFuture[Any], deadline: float | None) -> None:
+        with self.lock:
+            self._passive += 1
+        try:
+            future.wait_passively(deadline)
+        finally:
+            with self.lock:
+                self._passive -= 1
+
     def poll(self, future: TaskFuture[Any]) -> None:
         """Collect what is there without waiting, and note whether a worker has *future*."""
+        self.collect_waiting()
+        with self.lock:
+            item = future.item
+            sent = future._state == PENDING and item is not None and item != SENDING
+            if sent and not self.tasks._queued(item):
+                future._state = RUNNING
+
+    def collect_waiting(self) -> None:
+        """Collect what lies there, unless somebody is collecting."""
         if self._collecting.acquire(blocking=False):
             try:
-                while not future.is_done() and self._take_one(False, None):
+                while self._take_one(False, None):
                     pass
             finally:
                 self._collecting.release()
-        with self.lock:
-            item = future.item
-            if future._state == PENDING and item is not None and item >= 0:
-                if not self.tasks._queued(item):
-                    future._state = RUNNING
+
+    def collect_while_wanted(self) -> None:
+        """Collect for a tick, as long as nobody else does and somebody watches."""
+        if not self._collecting.acquire(blocking=False):
+            return
+        try:
+            end = time.monotonic() + TICK
+            while self.busy and self.wanted and time.monotonic() < end:
+                self._take_one(True, TICK / 2)
+        finally:
+            self._collecting.release()
 
     def _take_one(self, block: bool, timeout: float | None) -> bool:
         """Take one message from the result ring; whether there was one. Needs the role."""
@@ -245,9 +267,9 @@ class Engine:
             if future is not None:
                 self._end(future, value if good else None, None if good else value)
             if self._backlog:
-                self._refill()
+                self.refill()
         elif type(message) is Retired:
-            self._retired.add(message.pid)
+            self.crew.retire(message.pid)
         return True
 
     # --- Cancelling and watching ----------------------------------------------------------------
@@ -262,121 +284,96 @@ class Engine:
             if future.item is not None and not self.tasks._cancel(future.item):
                 future._state = RUNNING
                 return False
-            self._pending.pop(future.number, None)
-            if future.item is not None and self._by_item.pop(future.item, None) is not None:
-                self._sent_nbytes -= future.nbytes
-            future.call = None
-            quiet = future._watch is None
-            if quiet:
-                future._state = "CANCELLED_AND_NOTIFIED"
-            else:
-                self.unwatch()
-        if not quiet:
-            Future.cancel(future)
-            if future._state == CANCELLED:
-                future.set_running_or_notify_cancel()
+            self._remove(future)
+        future.finish_cancelled()
         if self.closing:
             self.wake()
         return True
 
-    def watch(self) -> None:
-        """Count a future that somebody watches; the manager collects from now on."""
+    def watch(self, change: int) -> None:
+        """Count the unfinished futures that somebody watches: the manager collects for them."""
         with self.lock:
-            self._watched += 1
-        self.wake()
+            self._watched += change
+        if change > 0:
+            self.wake()
 
-    def unwatch(self) -> None:
-        """Count a watched future that is done."""
-        with self.lock:
-            self._watched -= 1
-
-    # --- Workers ------------------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        """Start the manager, and under fork all workers before it: threads do not fork well."""
-        for _ in range(self.max_workers if self._forks else 1):
-            self._start_worker()
-        from .manager import Manager
-
-        self.thread = Manager(self)
-        self.thread.start()
-
-    def _start_worker(self) -> None:
-        used = set(self._numbers.values())
-        number = next(n for n in range(len(used) + 1) if n not in used)
-        start = Start(
-            self.tasks, self.results, number, self._initializer, self._initargs, self._limit
-        )
-        process = self.context.Process(target=run_worker, args=(start,))
-        process.start()
-        self.processes[process.pid] = process
-        self._numbers[process.pid] = number
+    # --- Deaths -------------------------------------------------------------------------------------
 
     def _break(self, what: str, cause: BaseException | None = None) -> None:
         """Fail everything that is pending; the manager ends the workers."""
+        text = (
+            "A process in the process pool was terminated abruptly while the future was "
+            f"running or pending: {what}"
+        )
+        remote = cause and "".join(traceback.format_exception(cause))
         with self.lock:
-            if self.broken is None:
-                self.broken = BrokenProcessPool(
-                    "A process in the process pool was terminated abruptly while the future "
-                    f"was running or pending: {what}"
-                )
-                if cause is not None:
-                    text = "".join(traceback.format_exception(cause))
-                    self.broken.__cause__ = _RemoteTraceback(f'\n"""\n{text}"""')
+            self.broken = self.broken or _broken(text, remote)
             pending = list(self._pending.values())
             self._backlog.clear()
         for future in pending:
-            error = BrokenProcessPool(*self.broken.args)
-            error.__cause__ = self.broken.__cause__
-            self._end(future, None, error)
+            self._end(future, None, _broken(text, remote))
         self.wake()
 
     def reap(self) -> None:
         """Deal with workers that have ended. The manager's."""
-        dead = [process for process in list(self.processes.values()) if process.exitcode is not None]
-        if not dead:
+        ended = self.crew.ended()
+        if not ended or self.broken is not None:
             return
-        self._claim_role()
-        try:
+        self._role_wanted = True
+        self.results.put(None)  # wakes whoever collects
+        with self._collecting:
+            self._role_wanted = False
             while self._take_one(False, None):  # what they sent before they died counts
                 pass
-            for process in dead:
-                if process.pid in self._retired:
-                    self._replace(process)
+            for process in ended:
+                if self.crew.is_retired(process):
+                    with self.lock:
+                        self.crew.forget(process)
+                        self.crew.grow(self._demand)
                 elif self.broken is None and not (self.closing and process.exitcode == 0):
-                    self._break(self._obituary(process))
-        finally:
-            self._role_wanted = False
-            self._collecting.release()
+                    self._break(obituary(process) + self._last_words(process))
 
-    def _claim_role(self) -> None:
-        self._role_wanted = True
-        if self._collected_by_caller:
-            self.results.put(None)  # wakes it
-        self._collecting.acquire()
-
-    def _replace(self, process: Any) -> None:
-        process.join()
-        with self.lock:
-            self._retired.discard(process.pid)
-            del self.processes[process.pid], self._numbers[process.pid]
-            if self.broken is None and len(self.processes) < min(self.max_workers, self._demand):
-                self._start_worker()
-
-    def _obituary(self, process: Any) -> str:
-        """Say how a worker ended, and what it ran."""
-        code = process.exitcode
-        how = f"exited with status {code}"
-        if code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
-        item = self.tasks._claim(self._numbers[process.pid])
+    def _last_words(self, process: Any) -> str:
+        item = self.tasks._claim(self.crew.number(process))
         future = None if item is None else self._by_item.get(item)
         if future is None:
-            return f"worker {process.pid} {how}"
+            return ""
         name = getattr(future.fn, "__qualname__", repr(future.fn))
-        return f"worker {process.pid} {how} while it ran task {future.number}, {name}"
+        return f" while it ran task {future.number}, {name}"
 
-    # --- The end ------------------------------------------------------------------------------------------
+    # --- The manager's view, and the end ------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether tasks are pending and can still end."""
+        return bool(self._pending) and self.broken is None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for results without collecting them."""
+        return bool(self._watched or self._passive or self._backlog or self.closing)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do but to end the workers."""
+        return self.broken is not None or (self.closing and not self._pending)
+
+    def await_event(self, timeout: float | None) -> None:
+        """Sleep until a worker ends, `wake` is called, or *timeout*; None: for long."""
+        with self.lock:
+            self._asleep = timeout is None
+            if self._asleep and (self._pending or self.closing):
+                timeout = 0
+        ready = connection.wait([self._wake_reader, *self.crew.sentinels()], timeout)
+        self._asleep = False
+        if self._wake_reader in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_reader, 4096)
+
+    def wake(self) -> None:
+        """Have the manager look."""
+        with contextlib.suppress(OSError):  # full: it will look anyway; closed: it is gone
+            os.write(self._wake_writer, b"w")
 
     def close(self, cancel_pending: bool) -> None:
         """Take no more tasks; the manager ends the workers when all are done.
@@ -387,77 +384,25 @@ class Engine:
         """
         with self.lock:
             self.closing = True
-            pending = list(self._pending.values())[len(self.processes) :]
+            pending = list(self._pending.values())[len(self.crew.processes) :]
         if cancel_pending:
             for future in pending:
                 self.cancel(future)
         self.wake()
 
-    def wake(self) -> None:
-        """Have the manager look."""
-        try:
-            os.write(self._wake_writer, b"w")
-        except OSError:
-            pass  # full: it will look anyway; or closed: it is gone
-
-    @property
-    def idle(self) -> bool:
-        """Whether no task is pending."""
-        return not self._pending
-
-    @property
-    def wanted(self) -> bool:
-        """Whether the manager is to collect without a pause."""
-        return bool(self._watched or self._backlog or self._passive or self.closing)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the manager can end the engine."""
-        return self.broken is not None or (self.closing and self.idle)
-
-    def sleep(self, asleep: bool) -> bool:
-        """Note that the manager goes to sleep for long; whether it may."""
-        self._asleep = asleep and self.idle and not self.closing
-        return self._asleep
-
-    def await_event(self, timeout: float | None) -> None:
-        """Sleep until a worker ends, `wake` is called, or *timeout*. The manager's."""
-        sentinels = [process.sentinel for process in list(self.processes.values())]
-        if self._wake_reader in connection.wait([self._wake_reader, *sentinels], timeout):
-            try:
-                os.read(self._wake_reader, 4096)
-            except BlockingIOError:
-                pass
-
-    def collect_for_watchers(self) -> None:
-        """Collect as long as that is wanted and nothing else needs the manager."""
-        if not self._collecting.acquire(blocking=False):
-            return
-        try:
-            end = time.monotonic() + TICK
-            while self.wanted and not self.idle and time.monotonic() < end and self.broken is None:
-                self._take_one(True, TICK / 2)
-        finally:
-            self._collecting.release()
-
-    def collect_old(self) -> None:
-        """Collect what lies there, unless somebody is collecting."""
-        if self._collecting.acquire(blocking=False):
-            try:
-                while self._take_one(False, None):
-                    pass
-            finally:
-                self._collecting.release()
-        self._refill()
-
     def end(self) -> None:
-        """End the workers: kindly, or at once when the engine is broken."""
+        """End the workers: kindly, or at once when the engine is broken. The manager's."""
         self.tasks._shutdown(self.broken is not None)
-        for process in self.processes.values():
-            if self.broken is not None:
-                process.terminate()
-            process.join()
+        self.crew.end(at_once=self.broken is not None)
         self.tasks.close()
-        os.close(self._wake_writer)
-        os.close(self._wake_reader)
-        self._wake_writer = self._wake_reader = -1
+        for fd in (self._wake_reader, self._wake_writer):
+            os.close(fd)
+        self._wake_reader = self._wake_writer = -1
+
+
+def _broken(text: str, remote: str | None) -> BrokenProcessPool:
+    """Return an exception of its own for each future: raising one adds to its traceback."""
+    error = BrokenProcessPool(text)
+    if remote is not None:
+        error.__cause__ = _RemoteTraceback(f'\n"""\n{remote}"""')
+    return error

@@ -149,7 +149,7 @@ class ProcessPoolExecutor(Executor):
 
     @property
     def _processes(self) -> dict[int, Any]:
-        return self._engine.processes
+        return self._engine.crew.processes
 
     @property
     def _broken(self) -> BaseException | None:

@@ -69,7 +69,7 @@ class TaskFuture(Future[T]):
                     self._done_callbacks: list[Callable[[Future[T]], object]] = []
                     watch = self._watch = threading.Condition()
                     if self._state not in _DONE:
-                        self._engine.watch()
+                        self._engine.watch(+1)
         return watch
 
     # --- For the engine -----------------------------------------------------------------
@@ -84,11 +84,21 @@ class TaskFuture(Future[T]):
                 self._exception = error
                 self._state = FINISHED
                 return
-            self._engine.unwatch()
+        self._engine.watch(-1)
         if error is None:
             self.set_result(value)
         else:
             self.set_exception(error)
+
+    def finish_cancelled(self) -> None:
+        """Set the state of a task that nobody will run; tell whoever watches."""
+        with self._engine.lock:
+            if self._watch is None:
+                self._state = CANCELLED_AND_NOTIFIED
+                return
+        self._engine.watch(-1)
+        super().cancel()
+        self.set_running_or_notify_cancel()
 
     # --- For everybody -------------------------------------------------------------------
 

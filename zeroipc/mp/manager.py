@@ -6,13 +6,18 @@ import threading
 import time
 import weakref
 
-from .engine import DEEP_SLEEP, LOOK, Engine
+from .engine import Engine
+
+LOOK = 0.02
+"""Seconds that results may lie before the manager collects them."""
+DEEP_SLEEP = 1.0
+"""Seconds without work after which the manager sleeps until it is woken."""
 
 _managers: weakref.WeakSet[Manager] = weakref.WeakSet()
 
 
 class Manager(threading.Thread):
-    """Runs until its engine is closed and idle, or broken."""
+    """Runs until its engine is closed and has nothing left to do, or is broken."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(name="zeroipc-manager")
@@ -20,21 +25,19 @@ class Manager(threading.Thread):
         _managers.add(self)
 
     def run(self) -> None:
+        """Look after the engine."""
         engine = self.engine
-        active = time.monotonic()
-        count = -1
+        worked, count = time.monotonic(), -1
         while not engine.finished:
-            if engine.wanted and not engine.idle:
-                engine.collect_for_watchers()
+            if engine.busy or engine.count != count:
+                worked, count = time.monotonic(), engine.count
+            if engine.busy and engine.wanted:
+                engine.collect_while_wanted()
                 engine.await_event(0 if engine.wanted else LOOK)
-            elif not engine.idle or engine.count != count:
-                count, active = engine.count, time.monotonic()
-                engine.await_event(LOOK)
             else:
-                quiet = time.monotonic() - active > DEEP_SLEEP
-                engine.await_event(None if engine.sleep(quiet) else LOOK)
-                engine.sleep(False)
-            engine.collect_old()
+                engine.await_event(LOOK if time.monotonic() - worked < DEEP_SLEEP else None)
+            engine.collect_waiting()
+            engine.refill()
             engine.reap()
         engine.end()
 

@@ -22,6 +22,7 @@ from .._backend import transport as core
 from .._core.layout import NOTE_CLAIMS, NOTE_NOTHING, NOTE_TASKS
 from ..errors import ClosedQueueError, ShutDown
 from . import spill, transport
+from .bridge import Bridged
 from .standard import names_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ __all__ = ["JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
 __getattr__ = names_of(__name__)
 
 
-class _SharedQueue(core.MessageQueue):  # type: ignore[misc, name-defined]
+class _SharedQueue(Bridged, core.MessageQueue):  # type: ignore[misc, name-defined]
     """What the three queues have in common: being made, being sent, being freed."""
 
     def _create(self, maxsize: int, noting: int) -> None:
@@ -186,6 +187,7 @@ class Queue(_SharedQueue, Generic[T]):
     def close(self) -> None:
         """Close this process's handle: later calls of `put` and `get` here raise ValueError."""
         self._closed = True
+        self._close_ends()
 
     def join_thread(self) -> None:
         """Wait until everything put here is in shared memory.
@@ -227,13 +229,6 @@ class JoinableQueue(Queue[T]):
         self._join_tasks(None)
 
 
-class _End:
-    """What `SimpleQueue._reader` and `_writer` are asked for: whether they are closed."""
-
-    def __init__(self, closed: bool) -> None:
-        self.closed = closed
-
-
 class SimpleQueue(_SharedQueue, Generic[T]):
     """An unbounded queue with `put`, `get`, `empty` and `close` only.
 
@@ -256,12 +251,7 @@ class SimpleQueue(_SharedQueue, Generic[T]):
     def close(self) -> None:
         """Close this process's handle: later calls here raise an OSError and ValueError."""
         self._closed = True
-
-    @property
-    def _reader(self) -> _End:
-        return _End(self._closed)
-
-    _writer = _reader
+        self._close_ends()
 
 
 class TaskQueue(_SharedQueue):

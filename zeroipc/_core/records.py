@@ -1,0 +1,156 @@
+"""The records of the transport as Python sees them: the twin of the structs in layout.h.
+
+What each field means is written in layout.py; the annotations here are for type checkers.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from .atomics import Mapping, Record
+from .fields import Field
+from .layout import ARENA, BLOCK, PARTICIPANT, QUEUE
+
+
+class SharedArena(Record, layout=ARENA):
+    """ARENA."""
+
+    __slots__ = ()
+    magic: int
+    version: int
+    mutex_nbytes: int
+    token: int
+    nbytes: int
+    limit: int
+    creator_pid: int
+    layout_sum: int
+    creator_start: int
+    lock: int
+    participants_used: int
+    queues_used: int
+    blocks_used: int
+    blocks_backed: int
+    queues_backed: int
+    fork_clock: int
+    frontier: int
+    reserved: int
+    last_sweep: int
+    free_head: memoryview
+    dirty: int
+    queues_dirty: int
+    space_seq: int
+    space_waiters: int
+    group_dirty: memoryview
+
+
+class SharedParticipant(Record, layout=PARTICIPANT):
+    """PARTICIPANT."""
+
+    __slots__ = ()
+    pid: int
+    generation: int
+    start: int
+    born: int
+    reserver: int
+    reserved_at: int
+
+
+class Wake:
+    """The three words of one reason to sleep: sequence, sleepers, pending; see wait.py."""
+
+    __slots__ = ("address", "pending_at", "seq_at", "waiters_at", "words")
+
+    def __init__(self, queue: Record, fields: tuple[Field, Field, Field]) -> None:
+        self.words = queue.mapping.u32
+        self.address = queue.address(fields[0])
+        self.seq_at, self.waiters_at, self.pending_at = (
+            (queue.at + field.offset) // 4 for field in fields
+        )
+
+
+_ITEMS = (QUEUE.items_seq, QUEUE.items_waiters, QUEUE.items_pending)
+_ROOM = (QUEUE.room_seq, QUEUE.room_waiters, QUEUE.room_pending)
+_DONE = (QUEUE.done_seq, QUEUE.done_waiters, QUEUE.done_pending)
+
+
+class SharedQueue(Record, layout=QUEUE):
+    """QUEUE."""
+
+    __slots__ = ()
+    lock: int
+    used: int
+    generation: int
+    maxsize: int
+    state: int
+    head: int
+    tail: int
+    head_cpu: int
+    tail_cpu: int
+    items_seq: int
+    items_waiters: int
+    items_pending: int
+    room_seq: int
+    room_waiters: int
+    room_pending: int
+    done_seq: int
+    done_waiters: int
+    done_pending: int
+    tally: int
+    claims: int
+    lost: int
+    title: memoryview
+
+    @property
+    def items(self) -> Wake:
+        """What getters sleep on."""
+        return Wake(self, _ITEMS)
+
+    @property
+    def room(self) -> Wake:
+        """What putters sleep on."""
+        return Wake(self, _ROOM)
+
+    @property
+    def done(self) -> Wake:
+        """What those sleep on who join the tasks."""
+        return Wake(self, _DONE)
+
+
+class SharedBlock(Record, layout=BLOCK):
+    """BLOCK."""
+
+    __slots__ = ()
+    owner: int
+    lender: int
+    queue: int
+    item: int
+    next: int
+    link: int
+    kind: int
+    cls: int
+    listed: int
+    inherited_from: int
+    inherited_until: int
+    claimed: int
+    backed: int
+    idle: int
+    writer: int
+    offset: int
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Table(Generic[R]):
+    """A row of records of one kind."""
+
+    __slots__ = ("_at", "_kind", "_mapping", "_nbytes")
+
+    def __init__(self, kind: type[R], mapping: Mapping, at: int) -> None:
+        self._kind = kind
+        self._mapping = mapping
+        self._at = at
+        self._nbytes = kind.layout.nbytes
+
+    def __getitem__(self, index: int) -> R:
+        return self._kind(self._mapping, self._at + index * self._nbytes)

@@ -1,0 +1,123 @@
+"""The one waiting policy: spin while that can pay, then sleep, never for longer than a tick.
+
+Sleepers watch a futex word that wakers change. A waker may die between publishing and
+waking, so a wake is a hint and every sleep ends by itself.
+
+Spinning pays only while the other side runs on another CPU: it stores the number of its CPU
+beside what it publishes, and who would spin compares it with its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import platform
+import time
+from collections.abc import Callable
+
+from ..errors import BackendError
+from .mutex import TICK_NS, timespec
+from .records import Wake
+from .status import OK, Status
+
+SPIN_NS = 50_000
+"""About one sleep and wake on another CPU: the break-even. Not longer when sleeps are short,
+as in C: a Python that spins keeps its other threads from running."""
+FOREVER = 2**64 - 1
+
+_SYS_FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
+_FUTEX_WAIT = 0
+_FUTEX_WAKE = 1
+EVERYBODY = 2**31 - 1
+
+_futex_number = _SYS_FUTEX.get(platform.machine())
+if _futex_number is None:
+    raise BackendError(
+        f"the pure backend does not know how to sleep on this machine: {platform.machine()}; "
+        "build the C extension"
+    )
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
+_FUTEX = ctypes.c_long(_futex_number)
+this_cpu: Callable[[], int] = ctypes.PyDLL(None).sched_getcpu
+"""Return the number of the CPU that this thread runs on."""
+
+now = time.monotonic_ns
+
+
+def wait_spin(load: Callable[[], int], seen: int, peer_cpu: Callable[[], int]) -> bool:
+    """Watch a word until it differs from *seen*; return whether it did.
+
+    Gives up after SPIN_NS, or at once when the one who changes it was last seen on this CPU
+    and so cannot be running now.
+    """
+    end = now() + SPIN_NS
+    while peer_cpu() != this_cpu():
+        for _ in range(16):
+            if load() != seen:
+                return True
+        if now() >= end:
+            break
+    return False
+
+
+def wait_sleep(address: int, seen: int, deadline: int) -> Status:
+    """Sleep while the futex word is *seen*, at most until *deadline* and at most for a tick.
+
+    OK: woken, or the word had changed; TIMEOUT; INTERRUPTED by a signal, whose handler runs
+    before this returns.
+    """
+    span = deadline - now()
+    if span <= 0:
+        return Status.TIMEOUT
+    timeout = timespec(min(span, TICK_NS))
+    word = ctypes.c_void_p(address)
+    ctypes.set_errno(0)
+    _syscall(
+        _FUTEX, word, _FUTEX_WAIT, ctypes.c_uint(seen), ctypes.byref(timeout), None, 0
+    )
+    error = ctypes.get_errno()
+    if error == errno.EINTR:
+        return Status.INTERRUPTED
+    return Status.TIMEOUT if error == errno.ETIMEDOUT else OK
+
+
+def wait_wake(address: int, sleepers: int) -> None:
+    """Wake so many who sleep on the word."""
+    _syscall(_FUTEX, ctypes.c_void_p(address), _FUTEX_WAKE, sleepers, None, None, 0)
+
+
+# --- Wake words: sequence, sleepers, pending --------------------------------------------------
+#
+# Changed under the lock of their queue only. `pending` says that a sleeper was woken and has
+# not run yet, so that a burst of messages costs one system call. A sleeper that died leaves
+# `waiters` too high; that costs a system call now and then, and is never corrected downward,
+# because too low a count would lose a wake.
+
+
+def wake_announce(wake: Wake) -> int:
+    """Under the lock: note a sleeper, and return the word to sleep on."""
+    wake.words[wake.waiters_at] += 1
+    wake.words[wake.pending_at] = 0
+    return wake.words[wake.seq_at]
+
+
+def wake_retract(wake: Wake) -> None:
+    """Under the lock, after sleeping."""
+    if wake.words[wake.waiters_at] != 0:
+        wake.words[wake.waiters_at] -= 1
+    wake.words[wake.pending_at] = 0
+
+
+def wake_decide(wake: Wake) -> bool:
+    """Under the lock: decide whether to wake. The call itself comes after the unlock."""
+    if wake.words[wake.waiters_at] == 0 or wake.words[wake.pending_at]:
+        return False
+    wake.words[wake.pending_at] = 1
+    wake_bump(wake)
+    return True
+
+
+def wake_bump(wake: Wake) -> None:
+    """Under the lock: change the word that sleepers watch."""
+    wake.words[wake.seq_at] = (wake.words[wake.seq_at] + 1) & 0xFFFFFFFF

@@ -1,0 +1,414 @@
+"""A queue for event loops: `_reader` and `_writer` as on a pipe, `aget` and `aput`.
+
+Programs wait for several queues by giving `queue._reader` to `select`, `selectors`, asyncio's
+`add_reader` or `multiprocessing.connection.wait`, and so does the standard library, in its pool and
+executor. A queue in shared memory has no descriptor that becomes readable by itself, so the first
+use makes an event descriptor and a thread that watches the queue:
+
+1. The thread sleeps until the queue has items, and makes the descriptor readable.
+2. Whatever takes items in this process then looks at the queue, and if that is empty makes the
+   descriptor unreadable before it returns. So who is alone in taking never finds it readable
+   without an item.
+3. That wakes the thread, which goes back to 1. What other processes take is noticed within TICK,
+   and by `fileno()`.
+
+A queue that nobody watches costs nothing of this.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from contextlib import suppress
+from operator import attrgetter
+from queue import Empty, Full
+from typing import TYPE_CHECKING, Any
+
+from .._backend import transport as core
+from ..errors import ShmFullError, ShutDown
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+TICK = 0.1
+"""Seconds until it is noticed that another process emptied a queue."""
+
+MEMORY_PAUSE = 0.01
+"""Seconds between tries of `aput` while the queue has room and the arena has not."""
+
+
+class Watch:
+    """Knows whether one side of a queue is ready, and tells a descriptor and coroutines.
+
+    Its thread ends within TICK of `close`. A forked child has to make its own.
+
+    Args:
+        handle: an attached queue for the watch alone, so that the watched one can be dropped.
+        poll: waits until the side is ready, for as many seconds; returns whether it is.
+    """
+
+    def __init__(self, handle: Any, poll: Callable[[float | None], bool]) -> None:
+        self._handle = handle
+        self._poll = poll
+        # Re-entrant: a signal handler or a finalizer may use the queue in the middle of it.
+        self._lock = threading.RLock()
+        self._ready = False
+        self._turned = threading.Event()  # set while not ready
+        self._fd = -1
+        self._waiting: set[asyncio.Future[None]] = set()
+        threading.Thread(target=self._run, name="zeroipc-bridge", daemon=True).start()
+
+    def _run(self) -> None:
+        while not self._handle._closed:
+            if self._ready:
+                self._turned.wait(TICK)
+            else:
+                self._poll(None)
+            self.update()
+
+    def update(self) -> None:
+        """Look at the queue, and tell if it has become ready or is so no longer."""
+        with self._lock:
+            while not self._handle._closed and self._poll(0) != self._ready:
+                self._turn()
+            if self._waiting and (self._ready or self._handle._closed):
+                self._wake()
+
+    def _turn(self) -> None:
+        # The descriptor first: should a signal handler turn it in between, `update` sees it.
+        if self._ready:
+            if self._fd >= 0:
+                with suppress(BlockingIOError):
+                    os.eventfd_read(self._fd)
+            self._ready = False
+            self._turned.set()
+        else:
+            if self._fd >= 0:
+                os.eventfd_write(self._fd, 1)
+            self._ready = True
+            self._turned.clear()
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable while the side is ready; makes it at first."""
+        with self._lock:
+            if self._fd < 0 and not self._handle._closed:
+                self._fd = os.eventfd(int(self._ready), os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self.update()
+            return self._fd
+
+    def wait(self) -> asyncio.Future[None]:
+        """Return a future of the running loop, done when the side is ready or closed."""
+        from asyncio import get_running_loop
+
+        future: asyncio.Future[None] = get_running_loop().create_future()
+        future.add_done_callback(self._waiting.discard)
+        with self._lock:
+            self._waiting.add(future)
+            self.update()
+        return future
+
+    def _wake(self) -> None:
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        for future in waiting:
+            with suppress(RuntimeError):  # its loop is closed
+                future.get_loop().call_soon_threadsafe(_finish, future)
+
+    def close(self) -> None:
+        """Close the descriptor, wake who waits, end the thread."""
+        with self._lock:
+            self._handle._closed = True
+            self._turned.set()
+            self._wake()
+            self._close_descriptor()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of what the parent goes on using. Takes no lock."""
+        self._handle._closed = True
+        self._waiting = set()
+        self._lock = threading.RLock()
+        self._close_descriptor()
+
+    def _close_descriptor(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+# --- What a process remembers of the ends of a queue --------------------------------------
+
+
+class State:
+    """The ends of a queue in this process; the objects that show them are made on demand."""
+
+    def __init__(self) -> None:
+        self.closed: set[str] = set()
+        self.showing: weakref.WeakValueDictionary[str, _End] = weakref.WeakValueDictionary()
+        self.renew()
+        _states.add(self)
+
+    def renew(self) -> None:
+        """Start without locks held and without watches."""
+        self.lock = threading.RLock()
+        self.locks = {"_rlock": threading.Lock(), "_wlock": threading.Lock()}
+        self.kept: list[Any] = []
+        self.watches: dict[str, Watch] = {}
+
+    def abandon(self) -> None:
+        """In a forked child: start anew."""
+        for watch in self.watches.values():
+            watch.abandon()
+        self.renew()
+
+    def watch(self, queue: Any, side: str) -> Watch:
+        """Return the watch of *queue* that uses its method *side*; makes it at first."""
+        with self.lock:
+            if side not in self.watches:
+                handle = core.MessageQueue()
+                handle._attach(*queue._handle)
+                watch = self.watches[side] = Watch(handle, getattr(handle, side))
+                weakref.finalize(queue, watch.close).atexit = False
+                queue._watched = True
+            return self.watches[side]
+
+    def close(self) -> None:
+        """End the watches: the queue is closed here."""
+        with self.lock:
+            for watch in self.watches.values():
+                watch.close()
+
+
+_states: weakref.WeakSet[State] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for state in _states:
+        state.abandon()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+# --- The ends -----------------------------------------------------------------------------
+
+
+class _End:
+    """One end of a queue, as the `Connection` of a pipe's end."""
+
+    name: str
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+        self._state: State = queue._state
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return attrgetter(self.name), (self._queue,)
+
+    @property
+    def closed(self) -> bool:
+        """Whether this end or the queue was closed in this process."""
+        return self._queue._closed or self.name in self._state.closed
+
+    def close(self) -> None:
+        """Close this end in this process, and nothing else of the queue."""
+        self._state.closed.add(self.name)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise OSError(f"handle is closed: {self.name} of {self._queue!r}")
+
+
+class Reader(_End):
+    """The end that items come out of: `recv`, `poll`, and `fileno` for `select`.
+
+    Every method raises OSError when the end is closed. While `_rlock` is held, `poll` takes the
+    item that it tells of and keeps it for `recv`: its holder relies on it that nobody else
+    takes it.
+    """
+
+    name = "_reader"
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while there is an item or the queue is shut down."""
+        self._check_open()
+        return self._state.watch(self._queue, "_poll").fileno()
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Wait until `recv` would not block; return whether it would not.
+
+        Args:
+            timeout: seconds; None for ever.
+        """
+        self._check_open()
+        if self._state.kept:
+            return True
+        if not self._state.locks["_rlock"].locked():
+            return bool(self._queue._poll(timeout))
+        try:
+            self._state.kept.append(self._queue.get(True, timeout))
+        except Empty:
+            return False
+        except ShutDown:
+            pass
+        return True
+
+    def recv(self) -> Any:
+        """Return the next item, waiting for one.
+
+        Raises:
+            EOFError: the queue is shut down and empty.
+        """
+        self._check_open()
+        with suppress(IndexError):
+            return self._state.kept.pop()
+        try:
+            return self._queue.get()
+        except ShutDown as error:
+            raise EOFError("the queue is shut down") from error
+
+    def close(self) -> None:
+        super().close()
+        if "_poll" in self._state.watches:
+            self._state.watches["_poll"].close()
+
+
+class Writer(_End):
+    """The end that items are put into; `send` raises OSError when it is closed."""
+
+    name = "_writer"
+
+    def send(self, obj: Any) -> None:
+        """Put *obj* into the queue."""
+        self._check_open()
+        self._queue.put(obj)
+
+
+class EndLock:
+    """The lock of an end, for code that takes it: the threads of this process exclude each other.
+
+    `get` and `put` need none. Releasing `_rlock` puts back, at the end, what `poll` showed and
+    nobody received.
+    """
+
+    def __init__(self, queue: Any, name: str) -> None:
+        self._queue = queue
+        self._lock = queue._state.locks[name]
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Take the lock; return whether it was free in time, *timeout* in seconds."""
+        if not block or timeout is None:
+            return bool(self._lock.acquire(block))
+        return bool(self._lock.acquire(True, max(0.0, timeout)))
+
+    def release(self) -> None:
+        """Release the lock, whoever took it.
+
+        Raises:
+            RuntimeError: nobody holds it.
+        """
+        kept = self._queue._state.kept
+        while kept:
+            _put_back(self._queue, kept.pop())
+        self._lock.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
+
+
+def _put_back(queue: Any, item: Any) -> None:
+    try:
+        queue._put_now(item, 0)
+    except (Full, ShmFullError):
+        queue._spill(item)
+
+
+# --- What a queue gets from here ----------------------------------------------------------
+
+
+class Bridged:
+    """The part of a queue class that leads here."""
+
+    @property
+    def _state(self) -> State:
+        if "_bridge" not in self.__dict__:
+            self.__dict__.setdefault("_bridge", State())  # two threads may be the first
+        state: State = self.__dict__["_bridge"]
+        return state
+
+    def _showing(self, kind: type[_End]) -> Any:
+        """Return the end of that kind: the same object for as long as anybody has it."""
+        showing = self._state.showing
+        end = showing.get(kind.name)
+        if end is None:
+            end = showing[kind.name] = kind(self)
+        return end
+
+    @property
+    def _reader(self) -> Reader:
+        reader: Reader = self._showing(Reader)
+        return reader
+
+    @property
+    def _writer(self) -> Writer:
+        writer: Writer = self._showing(Writer)
+        return writer
+
+    @property
+    def _rlock(self) -> EndLock:
+        return EndLock(self, "_rlock")
+
+    @property
+    def _wlock(self) -> EndLock:
+        return EndLock(self, "_wlock")
+
+    def _poll(self, timeout: float | None = 0.0) -> bool:
+        return bool(super()._poll(timeout))  # type: ignore[misc]
+
+    def _taken(self) -> None:
+        """Follow up a get: something was taken, or nothing was there. Called by `get`."""
+        watch = self._state.watches.get("_poll")
+        if watch is not None:
+            watch.update()
+
+    def _close_ends(self) -> None:
+        if "_bridge" in self.__dict__:
+            self._state.close()
+
+    async def aget(self) -> Any:
+        """Take the next item, waiting for it without blocking the event loop.
+
+        Cancelling it loses no item. There is one thread per queue, and none per call.
+
+        Raises:
+            ValueError: the queue is closed, or shut down and empty.
+        """
+        while True:
+            with suppress(Empty):
+                return self.get_nowait()  # type: ignore[attr-defined]
+            await self._state.watch(self, "_poll").wait()
+
+    async def aput(self, obj: Any) -> None:
+        """Put *obj*, waiting for room without blocking the event loop.
+
+        Raises:
+            ValueError: the queue is closed or shut down.
+        """
+        while True:
+            try:
+                return self.put_nowait(obj)  # type: ignore[attr-defined,no-any-return]
+            except ShmFullError:  # there is room, but no memory; nothing tells of that
+                from asyncio import sleep
+
+                await sleep(MEMORY_PAUSE)
+            except Full:
+                await self._state.watch(self, "_poll_room").wait()
