@@ -69,33 +69,47 @@ static void check_holds(uint32_t slot, uint32_t id, uint32_t kind)
     check_seen[id] = 1;
 }
 
+static uint32_t check_chunk, check_offset; /* how far a ring was walked */
+
+/* Follow links; the two words of the record behind them. */
+static const unsigned char *check_links(uint32_t slot, uint32_t head[2])
+{
+    const unsigned char *bytes = block_bytes(&rig, check_chunk) + check_offset;
+    for (memcpy(head, bytes, 8); head[0] == ZI_RECORD_LINK; memcpy(head, bytes, 8)) {
+        if (head[1] != check_chunk) check_holds(slot, head[1], ZI_KIND_RING);
+        check_chunk = head[1];
+        check_offset = 0;
+        bytes = block_bytes(&rig, head[1]);
+    }
+    return bytes;
+}
+
+static void check_record(uint32_t slot, uint64_t item)
+{
+    uint32_t head[2], id;
+    const unsigned char *bytes = check_links(slot, head);
+    uint32_t nblocks = head[1] >> 16;
+    for (uint32_t i = 0; i < nblocks; i++) {
+        memcpy(&id, bytes + 8 + 4 * i, 4);
+        check_holds(slot, id, ZI_KIND_DATA);
+        REQUIRE(rig.blocks[id].item == item, "queue %u, item %lu: block %u says %u", slot, item, id, rig.blocks[id].item);
+    }
+    check_offset += 8 + (4 * nblocks + 7) / 8 * 8 + (head[0] + 7) / 8 * 8;
+    REQUIRE(check_offset + 8 <= class_pages(rig.blocks[check_chunk].cls) * ZI_PAGE, "queue %u, item %lu", slot, item);
+}
+
 /* From head to tail there is a whole record per item, and what it names is in the queue. */
 static void check_ring(uint32_t slot)
 {
-    const zi_queue *queue = &rig.queues[slot];
-    uint64_t tail = queue->tail, at_chunk = (queue->head >> 17) & 0x3FFFF, at_offset = (queue->head & 0x1FFFF) * 8;
-    check_holds(slot, (uint32_t)at_chunk, ZI_KIND_RING);
-    for (uint64_t item = queue->head >> 35; item != tail >> 35; item = (item + 1) & ZI_ITEM_MASK) {
-        const unsigned char *bytes = block_bytes(&rig, (uint32_t)at_chunk) + at_offset;
-        uint32_t head[2];
-        for (memcpy(head, bytes, 8); head[0] == ZI_RECORD_LINK; memcpy(head, bytes, 8)) {
-            if (head[1] != at_chunk) check_holds(slot, head[1], ZI_KIND_RING);
-            at_chunk = head[1];
-            at_offset = 0;
-            bytes = block_bytes(&rig, head[1]);
-        }
-        uint32_t nblocks = head[1] >> 16;
-        for (uint32_t i = 0; i < nblocks; i++) {
-            uint32_t id;
-            memcpy(&id, bytes + 8 + 4 * i, 4);
-            check_holds(slot, id, ZI_KIND_DATA);
-            REQUIRE(rig.blocks[id].item == item, "queue %u, item %lu: block %u says %u", slot, item, id, rig.blocks[id].item);
-        }
-        at_offset += 8 + (4 * nblocks + 7) / 8 * 8 + (head[0] + 7) / 8 * 8;
-        REQUIRE(at_offset + 8 <= class_pages(rig.blocks[at_chunk].cls) * ZI_PAGE, "queue %u, item %lu", slot, item);
-    }
-    REQUIRE(at_chunk == ((tail >> 17) & 0x3FFFF) && at_offset == (tail & 0x1FFFF) * 8,
-            "queue %u: the last item ends at %lu:%lu, not at the tail", slot, at_chunk, at_offset);
+    uint64_t head = rig.queues[slot].head, tail = rig.queues[slot].tail;
+    uint32_t tail_chunk = (tail >> 17) & 0x3FFFF, tail_offset = (uint32_t)(tail & 0x1FFFF) * 8, words[2];
+    check_chunk = (head >> 17) & 0x3FFFF;
+    check_offset = (uint32_t)(head & 0x1FFFF) * 8;
+    check_holds(slot, check_chunk, ZI_KIND_RING);
+    for (uint64_t item = head >> 35; item != tail >> 35; item = (item + 1) & ZI_ITEM_MASK) check_record(slot, item);
+    if (check_chunk != tail_chunk) check_links(slot, words); /* a shrink may have died in between */
+    REQUIRE(check_chunk == tail_chunk && check_offset == tail_offset,
+            "queue %u: the last item ends at %u:%u, not at the tail", slot, check_chunk, check_offset);
 }
 
 static int check_alive(uint32_t owner)
@@ -125,6 +139,7 @@ static void check(uint32_t held)
         if (!rig.queues[slot].used) continue;
         check_ring(slot);
         if (rig.queues[slot].tally != ZI_NONE) check_holds(slot, rig.queues[slot].tally, ZI_KIND_TALLY);
+        if (rig.queues[slot].claims != ZI_NONE) check_holds(slot, rig.queues[slot].claims, ZI_KIND_TALLY);
     }
     for (uint32_t id = 0; id < rig.arena->blocks_used; id++) {
         uint32_t owner = rig.blocks[id].owner;

@@ -86,7 +86,7 @@ static void members_adopted_late(void)
 
 static void member_takes_handle(void)
 {
-    zi_message message = {.payload = rig_payload};
+    zi_message message = {.payload = rig_payload, .claimant = ZI_NONE};
     uint32_t done;
     REQUIRE_OK(queue_get(&rig, member_queue.slot, member_queue.generation, &message, 1, &done, 0));
     rig_queue named = {rig.blocks[message.blocks[0]].link, 0};

@@ -29,7 +29,7 @@ static int rig_fallocate(int fd, int mode, off_t offset, off_t nbytes)
 }
 
 #define fallocate rig_fallocate
-#include "registry.h"
+#include "shrink.h"
 #undef fallocate
 
 #define RIG_NBYTES ((uint64_t)512 << 20)
@@ -139,11 +139,12 @@ typedef struct {
 } rig_queue;
 
 static unsigned char rig_payload[ZI_INLINE_MAX];
+static uint32_t rig_claimant = ZI_NONE; /* this process's worker number, of task queues */
 
-static rig_queue rig_create(uint32_t maxsize, int joinable, const char *title)
+static rig_queue rig_create(uint32_t maxsize, uint32_t noting, const char *title)
 {
     rig_queue made;
-    REQUIRE_OK(queue_create(&rig, maxsize, joinable, title, &made.slot, &made.generation));
+    REQUIRE_OK(queue_create(&rig, maxsize, noting, title, &made.slot, &made.generation));
     return made;
 }
 
@@ -166,6 +167,7 @@ static zi_status item_make(zi_message *message, uint64_t id, uint32_t nbytes, ui
     message->nbytes = nbytes;
     message->kind = (uint16_t)id;
     message->nblocks = 0;
+    message->claimant = ZI_NONE;
     memcpy(rig_payload, &id, 8);
     for (uint32_t i = 8; i < nbytes; i++) rig_payload[i] = (unsigned char)(id * 31 + i);
     for (uint32_t part = 0; part < nblocks; part++) {
@@ -206,6 +208,7 @@ static uint64_t item_check(const zi_message *message)
     for (uint32_t part = 0; part < message->nblocks; part++) {
         uint32_t block = message->blocks[part];
         const unsigned char *bytes = block_bytes(&rig, block);
+        if (rig.blocks[block].kind == ZI_KIND_HANDLE) continue;
         REQUIRE(rig.blocks[block].owner == rig.me, "item %lu, block %u has owner %x", id, block,
                 rig.blocks[block].owner);
         memcpy(&word, bytes, 8);
@@ -219,7 +222,7 @@ static uint64_t item_check(const zi_message *message)
 /* Get one item, check it and free its blocks. */
 static zi_status item_get(rig_queue queue, uint64_t *id)
 {
-    zi_message message = {.payload = rig_payload};
+    zi_message message = {.payload = rig_payload, .claimant = rig_claimant};
     uint32_t done;
     zi_status status = queue_get(&rig, queue.slot, queue.generation, &message, 1, &done, zi_now() + ZI_LOCK_PATIENCE_NS);
     if (status != ZI_OK) return status;

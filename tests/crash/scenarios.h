@@ -103,7 +103,7 @@ static void setup_wrap_put(void)
 static void setup_wrap_get(void)
 {
     setup_wrap_put();
-    put_some(step_main, 1, 500, 1);
+    put_some(step_main, 2, 500, 1);
     get_some(step_main, 4);
 }
 
@@ -161,7 +161,7 @@ static void leave_everything(void)
     put_next(step_main, 24, 2);
     for (uint32_t id = 0; id < rig.arena->blocks_used; id++)
         if (rig.blocks[id].owner == ZI_QUEUED && rig.blocks[id].item == 5) rig.blocks[id].owner = rig.me;
-    zi_message message = {.payload = rig_payload};
+    zi_message message = {.payload = rig_payload, .claimant = ZI_NONE};
     uint32_t done;
     REQUIRE_OK(queue_get(&rig, step_main.slot, step_main.generation, &message, 1, &done, 0));
     get_next(step_main);
@@ -303,7 +303,7 @@ static void prepare_sent_handle(void)
 
 static void do_take_handle(void)
 {
-    zi_message message = {.payload = rig_payload};
+    zi_message message = {.payload = rig_payload, .claimant = ZI_NONE};
     uint32_t done;
     REQUIRE_OK(queue_get(&rig, step_main.slot, step_main.generation, &message, 1, &done, zi_now() + ZI_LOCK_PATIENCE_NS));
     REQUIRE_OK(queue_hold(&rig, rig.blocks[message.blocks[0]].link, step_other.generation));

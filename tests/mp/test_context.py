@@ -165,8 +165,7 @@ def test_executor_of_a_context(method: str) -> None:
 def test_pool_does_its_work(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import multiprocessing.pool, sys, zeroipc.mp\n"
-        "sys.modules['zeroipc.mp.queues'] = None  # the pool has no use for queues without pipes\n"
+        "import multiprocessing.pool, zeroipc.mp\n"
         "if __name__ == '__main__':\n"
         "    for method in zeroipc.mp.get_all_start_methods():\n"
         "        with zeroipc.mp.get_context(method).Pool(2) as pool:\n"

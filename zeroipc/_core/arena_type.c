@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #define ZI_KEEP ((uint64_t)24 << 20)         /* free bytes that stay warm when all is idle */
+#define ZI_IDLE_MAX ((uint64_t)32 << 20)     /* reserved bytes from which on the trimmer stays */
 #define ZI_TRIM_PERIOD_NS UINT64_C(500000000)
 enum { ZI_TRIM_IDLE = 2, ZI_TRIM_PATIENCE = 4 };
 
@@ -22,7 +23,7 @@ static void *trimmer_main(void *argument)
             once = ZI_LOAD(self->trimmer_stop) ? 0 : arena_trim(&self->view, ZI_KEEP, ZI_TRIM_IDLE);
             count += once;
         } while (once == ZI_TRIM_BATCH);
-        quiet = count || ZI_LOAD(self->view.arena->reserved) > ZI_KEEP ? 0 : quiet + 1;
+        quiet = count || ZI_LOAD(self->view.arena->reserved) > ZI_IDLE_MAX ? 0 : quiet + 1;
     }
     ZI_STORE(self->trimmer_runs, 0);
     return NULL;

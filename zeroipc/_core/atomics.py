@@ -22,21 +22,20 @@ _STORES_DRIFT = platform.machine() not in ("x86_64", "i686", "i386", "AMD64")
 _UNITS = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 
 _libc = ctypes.PyDLL(None)
-_fence_mutex = ctypes.create_string_buffer(64)
-_libc.pthread_mutex_init(_fence_mutex, None)
-_fence_trylock = _libc.pthread_mutex_trylock
-_fence_unlock = _libc.pthread_mutex_unlock
+_counter = ctypes.create_string_buffer(64)
+_libc.sem_init(_counter, 0, 0)
+_post, _trywait = _libc.sem_post, _libc.sem_trywait
 
 
 def fence() -> None:
     """Make every store before it visible before any load after it is done.
 
-    Taking a private mutex acquires, giving it back releases; what is before the first release
-    cannot drift behind the second acquire.
+    Posting a private semaphore releases, waiting for it acquires; what is before the first
+    cannot drift behind the last. Whatever interrupts this leaves the count too high at most.
     """
     for _ in range(2):
-        if _fence_trylock(_fence_mutex) == 0:  # else another thread is at it, under the GIL
-            _fence_unlock(_fence_mutex)
+        _post(_counter)
+        _trywait(_counter)
 
 
 class Mapping:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from ..errors import BackendError
-from .mutex import TICK_NS, timespec
+from .mutex import TICK_NS, Timespec, timespec
 from .records import Wake
 from .status import OK, Status
 
@@ -26,19 +26,22 @@ as in C: a Python that spins keeps its other threads from running."""
 FOREVER = 2**64 - 1
 
 _SYS_FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
-_FUTEX_WAIT = 0
-_FUTEX_WAKE = 1
+_WAIT = 0
+_WAKE = 1
 EVERYBODY = 2**31 - 1
 
-_futex_number = _SYS_FUTEX.get(platform.machine())
-if _futex_number is None:
+_FUTEX = _SYS_FUTEX.get(platform.machine(), 0)
+if not _FUTEX:
     raise BackendError(
         f"the pure backend does not know how to sleep on this machine: {platform.machine()}; "
         "build the C extension"
     )
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long
-_FUTEX = ctypes.c_long(_futex_number)
+_syscall.argtypes = [
+    *(ctypes.c_long, ctypes.c_void_p, ctypes.c_long, ctypes.c_long),
+    *(ctypes.POINTER(Timespec), ctypes.c_void_p, ctypes.c_long),
+]
 this_cpu: Callable[[], int] = ctypes.PyDLL(None).sched_getcpu
 """Return the number of the CPU that this thread runs on."""
 
@@ -71,11 +74,8 @@ def wait_sleep(address: int, seen: int, deadline: int) -> Status:
     if span <= 0:
         return Status.TIMEOUT
     timeout = timespec(min(span, TICK_NS))
-    word = ctypes.c_void_p(address)
-    ctypes.set_errno(0)
-    _syscall(
-        _FUTEX, word, _FUTEX_WAIT, ctypes.c_uint(seen), ctypes.byref(timeout), None, 0
-    )
+    if _syscall(_FUTEX, address, _WAIT, seen, timeout, None, 0) == 0:
+        return OK
     error = ctypes.get_errno()
     if error == errno.EINTR:
         return Status.INTERRUPTED
@@ -84,7 +84,7 @@ def wait_sleep(address: int, seen: int, deadline: int) -> Status:
 
 def wait_wake(address: int, sleepers: int) -> None:
     """Wake so many who sleep on the word."""
-    _syscall(_FUTEX, ctypes.c_void_p(address), _FUTEX_WAKE, sleepers, None, None, 0)
+    _syscall(_FUTEX, address, _WAKE, sleepers, None, None, 0)
 
 
 # --- Wake words: sequence, sleepers, pending --------------------------------------------------

@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Any
 from zeroipc.mp.standard import names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from multiprocessing.pool import Pool
-
     from zeroipc.mp.executor import ProcessPoolExecutor
     from zeroipc.mp.queues import JoinableQueue, Queue, SimpleQueue
 
@@ -57,18 +54,6 @@ class SharedMemoryContext(standard.BaseContext):
         from zeroipc.mp.executor import ProcessPoolExecutor
 
         return ProcessPoolExecutor(max_workers, mp_context=self.get_context(), **options)
-
-    def Pool(
-        self,
-        processes: int | None = None,
-        initializer: "Callable[..., object] | None" = None,
-        initargs: "Iterable[Any]" = (),
-        maxtasksperchild: int | None = None,
-    ) -> "Pool":
-        """Return the standard library's pool of worker processes."""
-        # Its threads talk to the raw pipes of its queues, which ours have not.
-        theirs = standard._default_context.get_context(self.get_start_method())
-        return theirs.Pool(processes, initializer, initargs, maxtasksperchild)
 
     def get_context(self, method: str | None = None) -> Any:
         """Return the context that starts processes by *method*; None for this context.

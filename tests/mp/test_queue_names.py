@@ -1,0 +1,184 @@
+"""Queues found by name: attached from anywhere, gone with their last holder."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import zeroipc.mp as mp
+from tests.support.programs import ROOT, run_python
+from zeroipc import errors
+from zeroipc.mp import named
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    name = f"zi-test-{os.getpid()}-{next(_numbers)}"
+    yield name
+    gc.collect()
+    left = record(name).exists()
+    record(name).unlink(missing_ok=True)
+    assert not left, "the queue's record was left behind"
+
+
+def record(name: str) -> Path:
+    return named.FOLDER / named.record_name(name)
+
+
+def other(source: str, name: str) -> subprocess.Popen[str]:
+    """Start an unrelated process that talks on its standard input and output."""
+    return subprocess.Popen(
+        [sys.executable, "-c", f"import sys, zeroipc.mp as mp; name = sys.argv[1]; {source}", name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_unrelated_processes_share_it(name: str) -> None:
+    q = mp.Queue(name=name)
+    q.put(20)
+    run_python("import sys, zeroipc.mp as mp; q = mp.Queue(name=sys.argv[1]); q.put(q.get() + 1)", name)
+    assert q.get() == 21
+
+
+def test_one_process_may_open_it_twice(name: str) -> None:
+    first = mp.Queue(3, name=name)
+    second = mp.Queue(name=name)
+    second.put(1)
+    assert first.get() == 1
+    del first
+    assert record(name).exists()
+    assert second._maxsize == 3
+
+
+def test_goes_with_its_last_holder(name: str) -> None:
+    q = mp.Queue(name=name)
+    q.put("old")
+    assert record(name).stat().st_mode & 0o777 == 0o600
+    del q
+    assert not record(name).exists()
+    assert mp.Queue(name=name).empty()
+
+
+def test_outlives_its_maker(name: str) -> None:
+    maker = other("q = mp.Queue(name=name); q.put(1); print(flush=True); input()", name)
+    assert maker.stdout is not None
+    maker.stdout.readline()
+    q = mp.Queue(name=name)
+    maker.kill()
+    maker.communicate()
+    assert q.get() == 1
+    run_python("import sys, zeroipc.mp as mp; mp.Queue(name=sys.argv[1]).put(2)", name)
+    assert q.get() == 2
+
+
+def hold(ready: int, done: int) -> None:
+    os.write(ready, b"x")
+    os.read(done, 1)
+
+
+def test_is_found_through_a_child_of_its_killed_maker(name: str) -> None:
+    # The child has inherited the queue and is in no record: it is found by what it has open.
+    maker = other(
+        "import os; q = mp.Queue(name=name); q.put(1); pid = os.fork();"
+        "print(os.getpid(), flush=True) if pid == 0 else None; sys.stdin.read()",
+        name,
+    )
+    assert maker.stdout is not None and maker.stdin is not None
+    child = int(maker.stdout.readline())
+    try:
+        maker.kill()
+        os.waitpid(maker.pid, 0)
+        assert mp.Queue(name=name).get() == 1
+    finally:
+        os.kill(child, signal.SIGKILL)
+        maker.returncode = -9
+        maker.stdin.close()
+        maker.stdout.read()
+        maker.stdout.close()
+        assert mp.Queue(name=name).empty()
+
+
+def test_a_dead_one_is_replaced(name: str) -> None:
+    maker = other("q = mp.Queue(name=name); q.put(1); print(flush=True); input()", name)
+    assert maker.stdout is not None
+    maker.stdout.readline()
+    maker.kill()
+    maker.communicate()
+    assert record(name).exists()
+    assert mp.Queue(name=name).empty()
+
+
+def test_strays_go_when_a_name_is_used_next(name: str) -> None:
+    stray = f"{name}-stray"
+    maker = other("q = mp.Queue(name=name); print(flush=True); input()", stray)
+    assert maker.stdout is not None
+    maker.stdout.readline()
+    maker.kill()
+    maker.communicate()
+    assert record(stray).exists()
+    mp.Queue(name=name)
+    assert not record(stray).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"token": "x"}', b"\xff" * 5000])
+def test_a_damaged_record_counts_as_none(name: str, content: bytes) -> None:
+    record(name).touch(0o600)
+    record(name).write_bytes(content)
+    assert mp.Queue(name=name).empty()
+
+
+def test_a_record_that_others_may_read_is_refused(name: str) -> None:
+    record(name).touch(0o600)
+    record(name).chmod(0o644)
+    with pytest.raises(errors.SegmentAccessError, match="mode=644"):
+        mp.Queue(name=name)
+    record(name).unlink()
+
+
+def test_what_differs_is_refused(name: str) -> None:
+    q = mp.Queue(2, name=name)
+    with pytest.raises(TypeError, match="the queue is a Queue, not a JoinableQueue"):
+        mp.JoinableQueue(name=name)
+    with pytest.raises(errors.CapacityError, match="maxsize=5, the queue's=2"):
+        mp.Queue(5, name=name)
+    assert q.empty()
+
+
+@pytest.mark.parametrize("bad", ["", "a/b", "a\0b"])
+def test_bad_names(bad: str) -> None:
+    pytest.raises(errors.InvalidNameError, mp.Queue, name=bad)
+
+
+def test_too_long_a_name_is_measured_in_bytes() -> None:
+    pytest.raises(errors.NameTooLongError, mp.Queue, name="ä" * 125)
+
+
+def take(name: str, results: object) -> None:
+    results.put(mp.Queue(name=name).get())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_many_create_or_attach_at_once(name: str, method: str) -> None:
+    context = mp.get_context(method)
+    q, results = context.Queue(name=name), context.Queue()
+    children = [context.Process(target=take, args=(name, results)) for _ in range(4)]
+    for child in children:
+        child.start()
+    q.put_many(range(4))
+    assert sorted(results.get() for _ in children) == [0, 1, 2, 3]
+    for child in children:
+        child.join()

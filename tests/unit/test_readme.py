@@ -1,0 +1,91 @@
+"""The examples of README.md run as they stand, and print what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import zeroipc
+from tests.support.programs import ROOT, TIMEOUT
+from zeroipc import Memory
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.M | re.S)
+EXAMPLES = [match.groups(default="") for match in EXAMPLE.finditer(TEXT)]
+ELSEWHERE = "# ... elsewhere ...\n"
+QUICK_START = """\
+from zeroipc import Memory, Array
+import numpy as np
+mem = Memory("/analytics", size=10*1024*1024)
+results = Array(mem, "scores", capacity=100, dtype=np.float64)
+results[0] = 0.95
+# ... elsewhere ...
+mem = Memory("/analytics")
+print(Array(mem, "scores", dtype=np.float64)[0])    # 0.95
+"""
+
+
+def run(source: str, folder: Path, name: str) -> str:
+    """Run a program from a file, as users do; its shared names are made this test's own."""
+    source = source.replace('"/analytics"', f'"/{name}"').replace('"jobs"', f'"{name}"')
+    file = folder / "program.py"
+    file.write_text(source, encoding="utf-8")
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path, "ZEROIPC_BACKEND": zeroipc.backend},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize(("source", "output"), EXAMPLES[1:])
+def test_an_example_prints_what_is_written(
+    source: str, output: str, tmp_path: Path, segment_name: str
+) -> None:
+    assert output
+    assert run(source, tmp_path, segment_name) == output
+
+
+def test_the_quick_start_stands_first_word_for_word() -> None:
+    assert EXAMPLES[0][0] == QUICK_START
+
+
+def test_the_quick_start_runs_again_and_again(
+    tmp_path: Path, segment_names: Callable[[], str]
+) -> None:
+    name = segment_names()
+    try:
+        assert [run(QUICK_START, tmp_path, name) for _ in range(2)] == ["0.95\n", "0.95\n"]
+    finally:
+        Memory.remove(name)
+
+
+def test_the_quick_start_runs_in_two_processes(
+    tmp_path: Path, segment_names: Callable[[], str]
+) -> None:
+    name = segment_names()
+    imports = "from zeroipc import Memory, Array\nimport numpy as np\n"
+    here, _, elsewhere = QUICK_START.partition(ELSEWHERE)
+    try:
+        assert run(here, tmp_path, name) == ""
+        assert run(imports + elsewhere, tmp_path, name) == "0.95\n"
+    finally:
+        Memory.remove(name)
+
+
+def test_every_file_it_names_is_there() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
