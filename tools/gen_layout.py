@@ -124,7 +124,7 @@ def c_struct(layout: Any) -> str:
     for field in layout.fields:
         members += c_padding(end, field.offset)
         members += comment(field.doc, "    ")
-        array = f"[{field.count}]" if field.count > 1 or field.ctype == "char" else ""
+        array = f"[{field.length}]" if field.length > 1 or field.ctype == "char" else ""
         members += f"    {field.ctype} {field.name}{array};\n"
         asserts += (
             f"_Static_assert(offsetof({tag}, {field.name}) == {field.offset},\n"
@@ -160,9 +160,9 @@ def table(layout: Any) -> str:
     """Return one layout as a Markdown table, ending in the size of the record."""
     rows = "| offset | bytes | type | field | meaning |\n|---:|---:|---|---|---|\n"
     for field in layout.fields:
-        kind = f"{field.ctype}[{field.count}]" if field.count > 1 else field.ctype
+        kind = f"{field.ctype}[{field.length}]" if field.length > 1 else field.ctype
         meaning = " ".join(field.doc.split()).replace("|", "\\|")
-        nbytes = field.nbytes * field.count
+        nbytes = field.nbytes * field.length
         rows += f"| {field.offset} | {nbytes} | `{kind}` | `{field.name}` | {meaning} |\n"
     return f"{rows}| {layout.nbytes} | | | | end |\n"
 

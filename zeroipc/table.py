@@ -52,7 +52,7 @@ PEER_TIMEOUT = 0.1
 
 _POLL = 0.001
 _CODES: dict[int, Literal["I", "Q"]] = {4: "I", 8: "Q"}
-_NAME_MAX = ENTRY.entry_name.count - 1
+_NAME_MAX = ENTRY.entry_name.length - 1
 
 
 class Entry(NamedTuple):
@@ -335,7 +335,7 @@ def _limit(form: Form) -> int:
 
 def _format(layout: Layout) -> struct.Struct:
     # "<" has no padding; none is needed, since all fields are naturally aligned.
-    parts = (f"{field.count}{_CODES.get(field.nbytes, 's')}" for field in layout.fields)
+    parts = (f"{field.length}{_CODES.get(field.nbytes, 's')}" for field in layout.fields)
     return struct.Struct("<" + "".join(parts))
 
 
@@ -357,7 +357,7 @@ def _raw_name(name: str) -> bytes:
         raise NameTooLongError(
             f"a structure's name must have at most {_NAME_MAX} bytes: name={name!r} has {len(raw)}"
         )
-    return raw.ljust(ENTRY.entry_name.count, b"\0")
+    return raw.ljust(ENTRY.entry_name.length, b"\0")
 
 
 def _pauses(seconds: float) -> Iterator[None]:

@@ -1,7 +1,8 @@
 /* The crash tests' driver: the C core, without Python, under test.  See README.md. */
+#include "limits.h"
 #include "stepper.h"
 
-static void basics(void)
+static int basics(void)
 {
     basics_classes();
     basics_sizes();
@@ -20,36 +21,61 @@ static void basics(void)
     members_together(0);
     members_together(5);
     puts("basics: ok");
+    return 0;
 }
 
-static int step(const char *name, uint32_t stride)
+static int limits(void)
+{
+    limits_queues();
+    limits_table();
+    limits_idle();
+    return 0;
+}
+
+static int step(const char *name, uint32_t kills)
 {
     step_book = rig_books(sizeof *step_book);
     for (uint32_t i = 0; i < SCENARIOS; i++) {
         if (strcmp(name, scenarios[i].name) != 0) continue;
         step_pin(i);
-        step_scenario(&scenarios[i], stride);
+        step_scenario(&scenarios[i], kills);
         return 0;
     }
     fprintf(stderr, "no scenario %s\n", name);
     return 2;
 }
 
+/* load SEED SECONDS PRODUCERS CONSUMERS MAXSIZE OUTSIDE POINT... */
+static int run_load(int count, char **arguments)
+{
+    load_plan plan = {
+        .seconds = atof(arguments[1]),
+        .producers = (uint32_t)atoi(arguments[2]),
+        .consumers = (uint32_t)atoi(arguments[3]),
+        .maxsize = (uint32_t)atoi(arguments[4]),
+        .outside = atoi(arguments[5]),
+        .points = arguments + 6,
+        .point_count = count - 6,
+    };
+    load_test(plan);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (strcmp(what, "basics") == 0) {
-        basics();
-    } else if (strcmp(what, "steps") == 0) {
+    if (argc > 2) srand((uint32_t)atoi(argv[2]));
+    if (strcmp(what, "basics") == 0) return basics();
+    if (strcmp(what, "steppable") == 0) return !step_possible();
+    if (strcmp(what, "step") == 0 && argc == 5) return step(argv[4], (uint32_t)atoi(argv[3]));
+    if (strcmp(what, "limits") == 0 && argc == 3) return limits();
+    if (strcmp(what, "load") == 0 && argc > 7) return run_load(argc - 2, argv + 2);
+    if (strcmp(what, "scenarios") == 0) {
         for (uint32_t i = 0; i < SCENARIOS; i++) puts(scenarios[i].name);
-    } else if (strcmp(what, "steppable") == 0) {
-        return !step_possible();
-    } else if (strcmp(what, "step") == 0 && argc == 4) {
-        return step(argv[2], (uint32_t)atoi(argv[3]));
-    } else {
-        fprintf(stderr, "usage: %s basics | steps | steppable | step SCENARIO STRIDE\n", argv[0]);
-        return 2;
+        return 0;
     }
-    return 0;
+    fprintf(stderr, "usage: %s basics | steppable | scenarios | step SEED KILLS SCENARIO | limits SEED |\n"
+            "  load SEED SECONDS PRODUCERS CONSUMERS MAXSIZE OUTSIDE POINT...\n", argv[0]);
+    return 2;
 }

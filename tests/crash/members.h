@@ -103,7 +103,7 @@ static void members_handles(void)
 {
     rig_reset(64 * MB);
     member_queue = rig_create(0, 0, "carrier");
-    rig_queue named = rig_create(0, 1, "");
+    rig_queue named = rig_create(0, ZI_NOTE_TASKS, "");
     for (uint64_t sent = 5; sent < 50; sent++) REQUIRE_OK(item_put(named, sent, 900, 1));
     uint32_t handle, done;
     REQUIRE_OK(block_alloc(&rig, 0, ZI_KIND_HANDLE, &handle));
@@ -148,7 +148,7 @@ static void member_does_three(void)
 static void members_tasks(void)
 {
     rig_reset(64 * MB);
-    member_queue = rig_create(0, 1, "");
+    member_queue = rig_create(0, ZI_NOTE_TASKS, "");
     const rig_queue *queue = &member_queue;
     uint64_t id;
     uint32_t lost;

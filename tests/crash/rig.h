@@ -150,6 +150,8 @@ static rig_queue rig_create(uint32_t maxsize, uint32_t noting, const char *title
 
 static uint64_t item_word(uint64_t id, uint32_t part) { return (id + 1) * UINT64_C(0x9E3779B97F4A7C15) + part; }
 
+static unsigned char item_byte(uint64_t id) { return (unsigned char)(id * 31 + 7); }
+
 static uint32_t item_block_nbytes(uint64_t id, uint32_t part) { return ZI_PAGE * (1 + (uint32_t)(id + part) % 3); }
 
 static void item_mark(uint64_t id, uint32_t block, uint32_t part)
@@ -169,7 +171,7 @@ static zi_status item_make(zi_message *message, uint64_t id, uint32_t nbytes, ui
     message->nblocks = 0;
     message->claimant = ZI_NONE;
     memcpy(rig_payload, &id, 8);
-    for (uint32_t i = 8; i < nbytes; i++) rig_payload[i] = (unsigned char)(id * 31 + i);
+    memset(rig_payload + 8, item_byte(id), nbytes - 8);
     for (uint32_t part = 0; part < nblocks; part++) {
         uint32_t block;
         zi_status status = block_alloc(&rig, item_block_nbytes(id, part), ZI_KIND_DATA, &block);
@@ -203,17 +205,18 @@ static uint64_t item_check(const zi_message *message)
     uint64_t id, word;
     memcpy(&id, message->payload, 8);
     REQUIRE(message->kind == (uint16_t)id, "item %lu has kind %u", id, message->kind);
-    for (uint32_t i = 8; i < message->nbytes; i++)
-        REQUIRE(message->payload[i] == (unsigned char)(id * 31 + i), "item %lu, byte %u", id, i);
+    const unsigned char *bytes = message->payload + 8;
+    uint32_t nbytes = message->nbytes - 8;
+    REQUIRE(nbytes == 0 || (bytes[0] == item_byte(id) && memcmp(bytes, bytes + 1, nbytes - 1) == 0), "item %lu", id);
     for (uint32_t part = 0; part < message->nblocks; part++) {
         uint32_t block = message->blocks[part];
-        const unsigned char *bytes = block_bytes(&rig, block);
+        const unsigned char *first = block_bytes(&rig, block);
         if (rig.blocks[block].kind == ZI_KIND_HANDLE) continue;
         REQUIRE(rig.blocks[block].owner == rig.me, "item %lu, block %u has owner %x", id, block,
                 rig.blocks[block].owner);
-        memcpy(&word, bytes, 8);
+        memcpy(&word, first, 8);
         REQUIRE(word == item_word(id, part), "item %lu, first word of block %u", id, block);
-        memcpy(&word, bytes + item_block_nbytes(id, part) - 8, 8);
+        memcpy(&word, first + item_block_nbytes(id, part) - 8, 8);
         REQUIRE(word == item_word(id, part), "item %lu, last word of block %u", id, block);
     }
     return id;

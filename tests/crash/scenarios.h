@@ -23,6 +23,8 @@ typedef struct {
     uint32_t items_after;          /* items of step_main once the operation returned */
 } step_books;
 
+enum { STEP_WORKER = 3 }; /* the victim's number in task queues */
+
 static step_books *step_book;
 static rig_queue step_main, step_other;
 static uint32_t step_held;     /* blocks in the parent's hands */
@@ -111,9 +113,25 @@ static void setup_tasks(void)
 {
     rig_reset(8 * MB);
     step_held = 0;
-    step_main = rig_create(0, 1, "");
+    step_main = rig_create(0, ZI_NOTE_TASKS, "");
     put_some(step_main, 5, 24, 1);
     rig.queues[step_main.slot].done_waiters = 1;
+}
+
+static void setup_claims(void)
+{
+    rig_reset(8 * MB);
+    step_held = 0;
+    step_main = rig_create(0, ZI_NOTE_CLAIMS, "");
+    put_some(step_main, 5, 24, 1);
+}
+
+/* Empty, with a large chunk. */
+static void setup_large(void)
+{
+    setup_plain();
+    put_some(step_main, 40, 500, 1);
+    get_some(step_main, 43);
 }
 
 static void setup_limit(void)
@@ -128,7 +146,7 @@ static void setup_limit(void)
 static void setup_unheld(void)
 {
     setup_plain();
-    step_other = rig_create(0, 1, "other");
+    step_other = rig_create(0, ZI_NOTE_TASKS, "other");
     put_some(step_other, 12, 900, 1);
     get_some(step_other, 4);
     holding_clear(&rig, step_other.slot);
@@ -165,7 +183,7 @@ static void leave_everything(void)
     uint32_t done;
     REQUIRE_OK(queue_get(&rig, step_main.slot, step_main.generation, &message, 1, &done, 0));
     get_next(step_main);
-    put_some(rig_create(0, 1, "own"), 3, 24, 1);
+    put_some(rig_create(0, ZI_NOTE_TASKS, "own"), 3, 24, 1);
 }
 
 static void setup_dead(void)
@@ -229,8 +247,8 @@ static void do_sweep(void) { arena_sweep(&rig); }
 static void do_register(void) { REQUIRE_OK(arena_register(&rig)); }
 static void do_deregister(void) { arena_deregister(&rig); }
 static void do_create(void) { rig_create(0, 0, "new"); }
-static void do_create_joinable(void) { rig_create(7, 1, ""); }
-static void do_create_known(void) { rig_create(0, 1, "main"); }
+static void do_create_joinable(void) { rig_create(7, ZI_NOTE_TASKS, ""); }
+static void do_create_known(void) { rig_create(0, ZI_NOTE_TASKS, "main"); }
 static void do_reclaim(void) { queues_reclaim(&rig); }
 static void do_reserve(void) { participant_reserve(&rig, &step_reserved); }
 static void do_adopt(void) { REQUIRE_OK(participant_adopt(&rig, step_reserved)); }
@@ -255,6 +273,14 @@ static void do_put_many(void)
     }
     REQUIRE_OK(queue_put(&rig, step_main.slot, step_main.generation, messages, 3, &done, zi_now() + ZI_LOCK_PATIENCE_NS));
 }
+
+static void do_get_claim(void)
+{
+    rig_claimant = STEP_WORKER;
+    get_next(step_main);
+}
+
+static void do_shrink(void) { REQUIRE(queue_shrink(&rig, step_main.slot), "nothing shrank"); }
 
 static void do_task_done(void)
 {
@@ -327,6 +353,8 @@ static const scenario scenarios[] = {
     {"get: sleepers", setup_bounded_sleepers, prepare_nothing, do_get, 0},
     {"get: task", setup_tasks, prepare_nothing, do_get_two, 0},
     {"get: after a death in put", setup_dead_locked, prepare_nothing, do_get, 0},
+    {"get: claim", setup_claims, prepare_nothing, do_get_claim, 0},
+    {"shrink", setup_large, prepare_nothing, do_shrink, 0},
     {"task_done", setup_tasks, prepare_two_tasks, do_task_done, 0},
     {"await items", setup_plain, prepare_nothing, do_await_items, 0},
     {"await room", setup_bounded_sleepers, prepare_nothing, do_await_room, 0},

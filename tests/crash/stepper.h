@@ -8,6 +8,7 @@
 
 #include <sched.h>
 #include <sys/ptrace.h>
+#include <sys/user.h>
 
 #include "scenarios.h"
 
@@ -40,6 +41,9 @@ static void survive_queue(uint32_t slot)
         REQUIRE_OK(item_get(queue, &id));
         REQUIRE(id == item, "queue %u: got item %lu, not %u", slot, id, item);
     }
+    uint32_t head = step_queues[slot].head, claim = head == 0 ? (uint32_t)ZI_NONE : head - 1;
+    if (rig.queues[slot].claims != ZI_NONE)
+        REQUIRE(claim_of(&rig, slot, STEP_WORKER) == claim, "claim %u, not %u", claim_of(&rig, slot, STEP_WORKER), claim);
     zi_status status = item_get(queue, &id);
     REQUIRE(status == (rig.queues[slot].state == ZI_STATE_OPEN ? ZI_EMPTY : ZI_SHUT), "queue %u: an item too many", slot);
 }
@@ -93,18 +97,82 @@ static pid_t victim_start(const scenario *what)
     return pid;
 }
 
-/* One instruction; 0: the victim has ended. */
-static int victim_step(pid_t pid)
+static int victim_ended(pid_t pid)
 {
     int how;
-    REQUIRE(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0, "errno %d", errno);
     REQUIRE(waitpid(pid, &how, 0) == pid, "errno %d", errno);
     if (WIFSTOPPED(how)) {
         REQUIRE(WSTOPSIG(how) == SIGTRAP, "signal %d", WSTOPSIG(how));
-        return 1;
+        return 0;
     }
     REQUIRE(WIFEXITED(how) && WEXITSTATUS(how) == 0, "wait status %x", how);
-    return 0;
+    return 1;
+}
+
+/* One instruction; 0: the victim has ended. */
+static int victim_step(pid_t pid)
+{
+    REQUIRE(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0, "errno %d", errno);
+    return !victim_ended(pid);
+}
+
+static uint64_t victim_where(pid_t pid)
+{
+    return (uint64_t)ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user_regs_struct, rip), NULL);
+}
+
+/* Let the victim run until it is about to execute *where* for the *nth* time from now;
+ * 0: it ended.  Much faster than stepping there. */
+static int victim_run_to(pid_t pid, uint64_t where, uint32_t nth)
+{
+    long code = ptrace(PTRACE_PEEKTEXT, pid, where, NULL);
+    for (;; nth--) {
+        ptrace(PTRACE_POKETEXT, pid, where, (code & ~0xFFl) | 0xCC);
+        REQUIRE(ptrace(PTRACE_CONT, pid, NULL, NULL) == 0, "errno %d", errno);
+        if (victim_ended(pid)) return 0;
+        ptrace(PTRACE_POKETEXT, pid, where, code);
+        ptrace(PTRACE_POKEUSER, pid, offsetof(struct user_regs_struct, rip), where);
+        if (nth == 0) return 1;
+        if (!victim_step(pid)) return 0;
+    }
+}
+
+/* --- The way the operation takes -------------------------------------------------------------- */
+
+enum { STEP_MOST = 100000 };
+static uint64_t step_trace[STEP_MOST]; /* the k-th instruction */
+static uint16_t step_nth[STEP_MOST];   /* how often it was executed before */
+
+static uint32_t step_record(const scenario *what)
+{
+    uint32_t count = 0;
+    what->setup();
+    pid_t pid = victim_start(what);
+    do {
+        REQUIRE(count < STEP_MOST, "more than %u instructions", count);
+        step_trace[count] = victim_where(pid);
+        uint32_t same = count;
+        while (same != 0 && step_trace[same - 1] != step_trace[count]) same--;
+        step_nth[count] = same == 0 ? 0 : step_nth[same - 1] + 1;
+        count++;
+    } while (victim_step(pid));
+    return count;
+}
+
+/* Go to instruction *k*: to one before it that is executed seldom, then step by step. */
+static int step_to(pid_t pid, uint32_t k)
+{
+    uint32_t from = 0, cost = k;
+    for (uint32_t at = 0; at <= k; at++) {
+        uint32_t other = 3 * (step_nth[at] + 1u) + k - at;
+        if (other >= cost) continue;
+        cost = other;
+        from = at;
+    }
+    if (from != 0 && !victim_run_to(pid, step_trace[from], step_nth[from])) return 0;
+    for (; from < k; from++)
+        if (!victim_step(pid)) return 0;
+    return 1;
 }
 
 static void step_note_queues(void)
@@ -116,15 +184,15 @@ static void step_note_queues(void)
     }
 }
 
-/* Kill after *k* instructions and see what becomes of it; 0: it ended before. */
+/* Kill after *k* instructions and see what becomes of it; 0: it ended before, which may
+ * happen near the end, as no two runs are quite the same. */
 static int step_kill(const scenario *what, uint32_t k)
 {
     snprintf(rig_context, sizeof rig_context, "%s, killed after instruction %u", what->name, k);
     memset(step_book, 0, sizeof *step_book);
     what->setup();
     pid_t pid = victim_start(what);
-    for (uint32_t step = 0; step < k; step++)
-        if (!victim_step(pid)) return 0;
+    if (!step_to(pid, k)) return 0;
     kill(pid, SIGKILL);
     rig_reap(pid);
     step_note_queues();
@@ -135,15 +203,19 @@ static int step_kill(const scenario *what, uint32_t k)
     return 1;
 }
 
-/* Kill at every *stride*-th instruction; prints how many deaths that made. */
-static void step_scenario(const scenario *what, uint32_t stride)
+/* Kill at every instruction, or at *kills* of them, evenly spread from a random one on. */
+static void step_scenario(const scenario *what, uint32_t kills)
 {
-    uint32_t k = 0;
+    snprintf(rig_context, sizeof rig_context, "%s, not killed", what->name);
     uint64_t start = zi_now();
-    for (; step_kill(what, k); k += stride) {
-    }
-    printf("%-28s %6u instructions, every %u: %6u kills, %.1f s\n", what->name, k, stride, k / stride,
-           (double)(zi_now() - start) / 1e9);
+    uint32_t steps = step_record(what), count = 0, done = 0;
+    static uint32_t places[STEP_MOST];
+    for (uint32_t k = 0; k < steps; k++) /* a `rep stos` of n bytes is one instruction, not n */
+        if (k == 0 || step_trace[k] != step_trace[k - 1]) places[count++] = k;
+    uint32_t stride = count > kills ? count / kills : 1, first = (uint32_t)rand() % stride;
+    for (uint32_t i = first; i < count; i += stride) done += (uint32_t)step_kill(what, places[i]);
+    REQUIRE(done >= count / stride * 9 / 10, "only %u kills in %u instructions", done, count);
+    printf("%-28s %6u instructions %6u kills %6.1f s\n", what->name, count, done, (double)(zi_now() - start) / 1e9);
 }
 
 /* Pin to one CPU: victim and tracer take turns, so a second CPU only costs wake-ups. */

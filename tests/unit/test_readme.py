@@ -16,7 +16,7 @@ from tests.support.programs import ROOT, TIMEOUT
 from zeroipc import Memory
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.M | re.S)
+EXAMPLE = re.compile(r"(?ms)^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?")
 EXAMPLES = [match.groups(default="") for match in EXAMPLE.finditer(TEXT)]
 ELSEWHERE = "# ... elsewhere ...\n"
 QUICK_START = """\

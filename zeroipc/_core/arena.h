@@ -188,7 +188,8 @@ static inline void arena_unlock(zi_view *view) { mutex_unlock(&view->arena->lock
 /* --- Fork: blocks that children still see -------------------------------------------- */
 
 /* Under A: whether a child that was forked while the block was in view may still run.
- * Conservative: any live process of the arena that was forked in that span counts. */
+ * Conservative: any live process of the arena counts that was forked in that span or
+ * descends from one that was. */
 static inline int block_inherited(zi_view *view, zi_block *block)
 {
     if (block->inherited_from == 0) return 0;
@@ -196,7 +197,7 @@ static inline int block_inherited(zi_view *view, zi_block *block)
     for (uint32_t index = 0; index < view->arena->participants_used; index++) {
         const zi_participant *heir = &view->participants[index];
         if (heir->pid != 0 && heir->born >= block->inherited_from &&
-            heir->born <= block->inherited_until)
+            heir->elder <= block->inherited_until)
             return 1;
     }
     block->inherited_from = block->inherited_until = 0;

@@ -25,7 +25,7 @@ import mmap
 import os
 from collections.abc import Callable
 
-from .atomics import Mapping, fence
+from .atomics import Mapping, fence, release
 from .layout import (
     ARENA,
     ARENA_MAGIC,
@@ -60,6 +60,8 @@ TRIM_BATCH = 64
 
 _PUNCH_HOLE = 0x02
 _KEEP_SIZE = 0x01
+
+_SPACE_SEQ = ARENA.space_seq
 
 _fallocate = ctypes.CDLL(None, use_errno=True).fallocate
 _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
@@ -229,7 +231,11 @@ def block_inherited(view: View, block: SharedBlock) -> bool:
         block.inherited_until = view.arena.fork_clock
     for index in range(view.arena.participants_used):
         heir = view.participants[index]
-        if heir.pid != 0 and block.inherited_from <= heir.born <= block.inherited_until:
+        if (
+            heir.pid != 0
+            and heir.born >= block.inherited_from
+            and heir.elder <= block.inherited_until
+        ):
             return True
     block.inherited_from = block.inherited_until = 0
     return False
@@ -362,6 +368,7 @@ def block_take(view: View, pages: int, kind: int) -> tuple[Status, int]:
 def block_mark_freed(view: View, number: int) -> None:
     """Have the allocator look at a block. Takes no lock and may run at any moment."""
     arena = view.arena
+    release()
     arena.group_dirty[number // DIRTY_GROUP] = 1
     arena.dirty = 1
     if view.blocks[number].kind == KIND_HANDLE:
@@ -369,9 +376,6 @@ def block_mark_freed(view: View, number: int) -> None:
     if arena.space_waiters != 0:
         arena.space_seq = (arena.space_seq + 1) & 0xFFFFFFFF
         wait_wake(arena.address(_SPACE_SEQ), EVERYBODY)
-
-
-_SPACE_SEQ = ARENA.space_seq
 
 
 def block_free(view: View, number: int) -> None:
@@ -412,12 +416,11 @@ def block_back(view: View, number: int, pages: int) -> Status:
 # --- Giving memory back -------------------------------------------------------------------
 
 
-def trim_take(view: View, keep: int, idle: int) -> list[int]:
+def trim_take(view: View, keep: int, idle: int, taken: list[int]) -> Status:
     """Under A: take blocks that are free, hold memory and were found free by *idle* trims before.
 
     Leaves *keep* bytes; takes TRIM_BATCH blocks at most.
     """
-    taken: list[int] = []
     kept = 0
     arena_rescan(view)
     heads = view.arena.free_head
@@ -440,33 +443,32 @@ def trim_take(view: View, keep: int, idle: int) -> list[int]:
                 block_claim(view, block)
                 taken.append(number)
             number = after
-    return taken
+    return OK
+
+
+def trim_unclaim(view: View, taken: list[int]) -> Status:
+    """Under A: blocks that have been punched out count for nothing."""
+    for number in taken:
+        view.arena.reserved -= view.blocks[number].claimed * PAGE
+        view.blocks[number].claimed = 0
+    return OK
 
 
 def arena_trim(view: View, keep: int, idle: int) -> int:
     """Give memory of free blocks back to the system; return the number of blocks."""
     taken: list[int] = []
-
-    def take() -> Status:
-        taken.extend(trim_take(view, keep, idle))
-        return OK
-
-    def unclaim() -> Status:
+    try:
+        if arena_locked(view, lambda: trim_take(view, keep, idle, taken)) is not OK or not taken:
+            return 0
         for number in taken:
-            view.arena.reserved -= view.blocks[number].claimed * PAGE
-            view.blocks[number].claimed = 0
-        return OK
-
-    if arena_locked(view, take) is not OK or not taken:
-        return 0
-    for number in taken:
-        block = view.blocks[number]
-        block.backed = 0
-        arena_punch(view, block.offset, class_pages(block.cls) * PAGE)
-    if arena_locked(view, unclaim) is not OK:
-        return 0
-    for number in taken:
-        block_free(view, number)
+            block = view.blocks[number]
+            block.backed = 0
+            arena_punch(view, block.offset, class_pages(block.cls) * PAGE)
+        if arena_locked(view, lambda: trim_unclaim(view, taken)) is not OK:
+            return 0
+    finally:
+        for number in taken:
+            block_free(view, number)
     return len(taken)
 
 

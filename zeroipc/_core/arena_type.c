@@ -317,6 +317,16 @@ static PyObject *arena_trim_py(PyObject *object, PyObject *argument)
     return PyLong_FromUnsignedLong(count);
 }
 
+static PyObject *arena_shrink_py(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    uint32_t count;
+    Py_BEGIN_ALLOW_THREADS
+    count = queues_shrink(&((zi_arena_object *)object)->view);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromUnsignedLong(count);
+}
+
 static PyObject *arena_deregister_py(PyObject *object, PyObject *unused)
 {
     (void)unused;
@@ -444,6 +454,7 @@ static PyMethodDef arena_methods[] = {
     {"allocate", arena_allocate, METH_O, "(nbytes) -> Block"},
     {"sweep", arena_sweep_py, METH_NOARGS, "Return what dead processes held; how many were dead."},
     {"trim", arena_trim_py, METH_O, "Give free memory beyond *keep* bytes back to the system."},
+    {"shrink", arena_shrink_py, METH_NOARGS, "Shrink the rings of empty queues; how many there were."},
     {"deregister", arena_deregister_py, METH_NOARGS, "Leave the arena, unless arrays of it are still in use here."},
     {"before_fork", arena_before_fork, METH_NOARGS, "Reserve the child's entry."},
     {"after_fork", arena_after_fork, METH_NOARGS, "In the child: take the reserved entry."},

@@ -38,6 +38,15 @@ def fence() -> None:
         _trywait(_counter)
 
 
+def release() -> None:
+    """Make every store before it visible before any store after it, where that is not given.
+
+    Stores to fields that do not repeat need no help: each comes with this.
+    """
+    if _STORES_DRIFT:
+        fence()
+
+
 class Mapping:
     """The bytes of an arena as words of each size."""
 
@@ -58,7 +67,6 @@ class Record:
     name their layout, and annotate its fields for readers and type checkers.
     """
 
-    __slots__ = ("at", "mapping")
     layout: ClassVar[Layout]
 
     def __init_subclass__(cls, layout: Layout) -> None:
@@ -85,8 +93,8 @@ def _attribute(field: Field) -> Any:
         return property(lambda record: record.mapping.address + record.at + field.offset)
     unit, offset = field.nbytes, field.offset
     words = _UNITS[unit]
-    if field.count > 1:
-        return property(lambda record: _words_at(record, words, unit, offset, field.count))
+    if field.length > 1:
+        return property(lambda record: _words_at(record, words, unit, offset, field.length))
     return property(*_accessors(unit, offset))
 
 
@@ -129,7 +137,7 @@ def _accessors(unit: int, offset: int) -> tuple[Any, Any]:
             getattr(record.mapping, words)[(record.at >> shift) + ahead] = value
 
     def store_in_order(record: Record, value: int) -> None:
-        fence()
+        release()
         store(record, value)
 
     return load, store_in_order if _STORES_DRIFT else store

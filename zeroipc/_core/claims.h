@@ -1,8 +1,9 @@
 /* Task queues: which item each worker took last, and taking an item back.
  *
  * A worker has a number; each get notes the item's number under it, before the commit.  So
- * when a worker dies, the one item it may have died with is known: its claim, unless that
- * item is still in the queue. */
+ * when a worker dies, the one item it may have died with is known: its claim.  Of a worker
+ * that died before the commit, the repair of the lock voids the claim before anyone else can
+ * take the item. */
 #ifndef ZI_CLAIMS_H
 #define ZI_CLAIMS_H
 
@@ -18,10 +19,10 @@ static inline uint32_t *queue_claims(const zi_view *view, uint32_t slot)
 static inline uint32_t claim_of(const zi_view *view, uint32_t slot, uint32_t number)
 {
     const zi_queue *queue = &view->queues[slot];
-    uint32_t item = ZI_LOAD(queue_claims(view, slot)[number]);
-    if (item == ZI_NONE) return ZI_NONE;
-    uint32_t head = cursor_load(&queue->head).item;
-    return items_between(head, item) < queue_size(queue) ? (uint32_t)ZI_NONE : item;
+    const uint32_t *claim = &queue_claims(view, slot)[number];
+    uint32_t item = ZI_LOAD(*claim);
+    if (item == ZI_NONE || queue_has_item(queue, item)) return ZI_NONE;
+    return ZI_LOAD(*claim); /* again: the claim may have been void, and its item just taken */
 }
 
 /* Under Q: the record of a queued item. */

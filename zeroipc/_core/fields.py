@@ -7,16 +7,14 @@ they are declared, like a C struct. It knows facts and checks, and has no behavi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 LINE = 64
 """Bytes of a cache line on x86-64 and most aarch64: words that different sides write
 are kept this far apart, or each write would stall the other side's reads."""
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One field: its name, C type, width and alignment in bytes, and what it means."""
 
     name: str
@@ -24,13 +22,13 @@ class Field:
     nbytes: int
     align: int
     doc: str = ""
-    count: int = 1
+    length: int = 1
     offset: int = -1
 
     @property
     def end(self) -> int:
         """The offset just behind the field."""
-        return self.offset + self.nbytes * self.count
+        return self.offset + self.nbytes * self.length
 
 
 def _scalar(ctype: str, nbytes: int) -> Any:
@@ -77,7 +75,7 @@ class Layout:
         self.fields: tuple[Field, ...] = ()
         end = 0
         for field in fields:
-            placed = replace(field, offset=round_up(end, field.align))
+            placed = field._replace(offset=round_up(end, field.align))
             self.fields += (placed,)
             end = placed.end
         self.align = max(field.align for field in fields)

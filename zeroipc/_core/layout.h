@@ -115,7 +115,7 @@
 
 /* Where the first block lies. */
 #define ZI_DATA_OFFSET 0x2412000
-#define ZI_LAYOUT_SUM UINT64_C(0xce41abfa)
+#define ZI_LAYOUT_SUM 0x1b4874dc
 
 /* Header of a named segment, version 2, at offset 0. */
 typedef struct zi_table {
@@ -347,8 +347,8 @@ typedef struct zi_participant {
     uint64_t start;
     /* fork_clock when the entry was reserved by a fork; 0: not forked */
     uint32_t born;
-    /* identity of the parent while pid is RESERVED_PID */
-    uint32_t reserver;
+    /* `born` of the first forked process of its line */
+    uint32_t elder;
     /* CLOCK_MONOTONIC ns of the reservation */
     uint64_t reserved_at;
     uint8_t pad_32[32];
@@ -361,8 +361,8 @@ _Static_assert(offsetof(zi_participant, start) == 8,
                "zi_participant.start must be at 8");
 _Static_assert(offsetof(zi_participant, born) == 16,
                "zi_participant.born must be at 16");
-_Static_assert(offsetof(zi_participant, reserver) == 20,
-               "zi_participant.reserver must be at 20");
+_Static_assert(offsetof(zi_participant, elder) == 20,
+               "zi_participant.elder must be at 20");
 _Static_assert(offsetof(zi_participant, reserved_at) == 24,
                "zi_participant.reserved_at must be at 24");
 _Static_assert(sizeof(zi_participant) == 64,

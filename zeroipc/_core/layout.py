@@ -177,7 +177,7 @@ PARTICIPANT = Layout(
         U32("generation", "counts the takers of this entry"),
         U64("start", "start time of the process, clock ticks since boot"),
         U32("born", "fork_clock when the entry was reserved by a fork; 0: not forked"),
-        U32("reserver", "identity of the parent while pid is RESERVED_PID"),
+        U32("elder", "`born` of the first forked process of its line"),
         U64("reserved_at", "CLOCK_MONOTONIC ns of the reservation"),
     ),
     nbytes=LINE,

@@ -45,6 +45,11 @@ static int native_exec(PyObject *module)
     state->str_numpy = PyUnicode_InternFromString("numpy");
     state->str_spill = PyUnicode_InternFromString("_spill");
     if (PyErr_Occurred()) return -1;
+    if (PyModule_AddIntConstant(module, "DATA_OFFSET", ZI_DATA_OFFSET) < 0 ||
+        PyModule_AddIntConstant(module, "NOTE_NOTHING", ZI_NOTE_NOTHING) < 0 ||
+        PyModule_AddIntConstant(module, "NOTE_TASKS", ZI_NOTE_TASKS) < 0 ||
+        PyModule_AddIntConstant(module, "NOTE_CLAIMS", ZI_NOTE_CLAIMS) < 0)
+        return -1;
     if (add_type(module, &arena_spec, &state->arena_type) < 0) return -1;
     if (add_type(module, &block_spec, &state->block_type) < 0) return -1;
     return add_type(module, &queue_spec, &state->queue_type);

@@ -141,12 +141,22 @@ static inline void tally_repair(zi_view *view, zi_queue *queue)
     ZI_STORE(queue->lost, (uint32_t)queue->lost);
 }
 
+/* Under Q, after its holder died: nobody has taken what is still in the queue. */
+static inline void claims_repair(zi_view *view, const zi_queue *queue)
+{
+    uint32_t *claims = (uint32_t *)block_bytes(view, queue->claims);
+    for (uint32_t number = 0; number < ZI_PARTICIPANTS; number++)
+        if (claims[number] != ZI_NONE && queue_has_item(queue, claims[number]))
+            ZI_STORE(claims[number], (uint32_t)ZI_NONE);
+}
+
 /* Under Q and A, after the holder of Q died, before any new commit: void the item numbers
  * that were announced and not committed, and free chunks that were left and not freed. */
 static inline void queue_repair(zi_view *view, uint32_t slot)
 {
     zi_queue *queue = &view->queues[slot];
     if (queue->used && queue->tally != ZI_NONE) tally_repair(view, queue);
+    if (queue->used && queue->claims != ZI_NONE) claims_repair(view, queue);
     uint32_t used = ZI_LOAD(view->arena->blocks_used);
     for (uint32_t id = 0; id < used; id++) {
         zi_block *block = &view->blocks[id];
@@ -362,7 +372,7 @@ static inline uint64_t *get_tally(zi_view *view, const zi_queue *queue, uint32_t
 }
 
 /* Under Q, before the commit: note which item a worker takes.  Should it die in between,
- * the item is still queued, and claim_of sees that. */
+ * the item is still queued, and claims_repair sees that. */
 static inline void get_claim(const zi_view *view, const zi_queue *queue, uint32_t claimant, uint32_t item)
 {
     if (queue->claims != ZI_NONE && claimant < ZI_PARTICIPANTS)

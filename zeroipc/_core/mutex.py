@@ -50,7 +50,7 @@ for _call in (_trylock, _unlock, _consistent):
 class Timespec(ctypes.Structure):
     """struct timespec."""
 
-    _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]  # noqa: RUF012
+    _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
 
 
 def timespec(ns: int) -> Timespec:

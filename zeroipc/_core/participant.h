@@ -51,7 +51,7 @@ static inline zi_status participant_take(zi_view *view, uint32_t *found)
     memset(participant_row(view, index), 0, ZI_QUEUES);
     zi_participant *entry = &view->participants[index];
     participant_renew(entry);
-    entry->born = entry->reserver = 0;
+    entry->born = entry->elder = 0;
     if (index == arena->participants_used) ZI_STORE(arena->participants_used, index + 1);
     *found = index;
     return ZI_OK;
@@ -89,8 +89,9 @@ static inline void participant_reserve(zi_view *view, uint32_t *identity)
     if (participant_take(view, &index) == ZI_OK) {
         zi_participant *entry = &view->participants[index];
         memcpy(participant_row(view, index), participant_row(view, identity_index(view->me)), ZI_QUEUES);
+        const zi_participant *parent = &view->participants[identity_index(view->me)];
         entry->born = clock;
-        entry->reserver = view->me;
+        entry->elder = parent->elder ? parent->elder : clock;
         entry->reserved_at = zi_now();
         *identity = participant_identity(view, index);
         ZI_STORE(entry->pid, (uint32_t)ZI_RESERVED_PID);
@@ -112,7 +113,13 @@ static inline zi_status participant_adopt(zi_view *view, uint32_t identity)
         participant_commit(view, index);
     }
     arena_unlock(view);
-    return mine ? ZI_OK : participant_register(view);
+    if (mine) return ZI_OK;
+    status = participant_register(view);
+    if (status == ZI_OK) { /* it may see any block that was in view at any fork */
+        view->participants[identity_index(view->me)].born = view->arena->fork_clock;
+        view->participants[identity_index(view->me)].elder = 1;
+    }
+    return status;
 }
 
 /* --- Holdings: which queues a process has ------------------------------------------- */

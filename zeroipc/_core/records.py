@@ -5,17 +5,17 @@ What each field means is written in layout.py; the annotations here are for type
 
 from __future__ import annotations
 
+import struct
 from typing import Generic, TypeVar
 
 from .atomics import Mapping, Record
-from .fields import Field
+from .fields import Field, Layout
 from .layout import ARENA, BLOCK, PARTICIPANT, QUEUE
 
 
 class SharedArena(Record, layout=ARENA):
     """ARENA."""
 
-    __slots__ = ()
     magic: int
     version: int
     mutex_nbytes: int
@@ -46,12 +46,11 @@ class SharedArena(Record, layout=ARENA):
 class SharedParticipant(Record, layout=PARTICIPANT):
     """PARTICIPANT."""
 
-    __slots__ = ()
     pid: int
     generation: int
     start: int
     born: int
-    reserver: int
+    elder: int
     reserved_at: int
 
 
@@ -76,7 +75,6 @@ _DONE = (QUEUE.done_seq, QUEUE.done_waiters, QUEUE.done_pending)
 class SharedQueue(Record, layout=QUEUE):
     """QUEUE."""
 
-    __slots__ = ()
     lock: int
     used: int
     generation: int
@@ -119,7 +117,6 @@ class SharedQueue(Record, layout=QUEUE):
 class SharedBlock(Record, layout=BLOCK):
     """BLOCK."""
 
-    __slots__ = ()
     owner: int
     lender: int
     queue: int
@@ -154,3 +151,15 @@ class Table(Generic[R]):
 
     def __getitem__(self, index: int) -> R:
         return self._kind(self._mapping, self._at + index * self._nbytes)
+
+
+_CODES = {"uint8_t": "B", "uint16_t": "H", "uint32_t": "I", "uint64_t": "Q", "char": "s"}
+
+
+def struct_of(layout: Layout) -> struct.Struct:
+    """Return what packs and unpacks a record that nobody else looks at meanwhile."""
+    text, end = "=", 0
+    for field in layout.fields:
+        text += f"{field.offset - end}x{field.count}{_CODES[field.ctype]}"
+        end = field.end
+    return struct.Struct(f"{text}{layout.nbytes - end}x")

@@ -197,6 +197,7 @@ static inline zi_status arena_await_space(zi_view *view, uint64_t deadline)
     zi_fence();
     if (ZI_LOAD(arena->dirty)) return ZI_OK;
     zi_status slept = wait_sleep(&arena->space_seq, seq, deadline < soon ? deadline : soon);
+    ZI_STORE(arena->space_waiters, 0); /* who waits still wakes by itself soon */
     arena_tick(view);
     return slept;
 }

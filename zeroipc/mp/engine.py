@@ -23,13 +23,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import threading
 import time
 import traceback
 from collections import deque
 from concurrent.futures._base import PENDING, RUNNING
-from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
-from multiprocessing import connection
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +41,7 @@ from .worker import Retired, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures.process import BrokenProcessPool
 
 RING_TASKS = 256
 RING_NBYTES = 4 << 20
@@ -305,7 +305,7 @@ class Engine:
             "A process in the process pool was terminated abruptly while the future was "
             f"running or pending: {what}"
         )
-        remote = cause and "".join(traceback.format_exception(cause))
+        remote = None if cause is None else "".join(traceback.format_exception(cause))
         with self.lock:
             self.broken = self.broken or _broken(text, remote)
             pending = list(self._pending.values())
@@ -364,11 +364,13 @@ class Engine:
             self._asleep = timeout is None
             if self._asleep and (self._pending or self.closing):
                 timeout = 0
-        ready = connection.wait([self._wake_reader, *self.crew.sentinels()], timeout)
+        poll = select.poll()
+        for fd in (self._wake_reader, *self.crew.sentinels()):
+            poll.register(fd, select.POLLIN)
+        poll.poll(None if timeout is None else timeout * 1000)
         self._asleep = False
-        if self._wake_reader in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake_reader, 4096)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_reader, 4096)
 
     def wake(self) -> None:
         """Have the manager look."""
@@ -402,7 +404,10 @@ class Engine:
 
 def _broken(text: str, remote: str | None) -> BrokenProcessPool:
     """Return an exception of its own for each future: raising one adds to its traceback."""
+    # Not at the top: it loads half of multiprocessing, and is seldom needed.
+    from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
+
     error = BrokenProcessPool(text)
     if remote is not None:
-        error.__cause__ = _RemoteTraceback(f'\n"""\n{remote}"""')
+        error.__cause__ = _RemoteTraceback(f'\n"""\n{remote}"""')  # type: ignore[arg-type]
     return error

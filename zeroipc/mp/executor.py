@@ -17,7 +17,6 @@ import time
 import weakref
 from collections import deque
 from concurrent.futures import Executor
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["BrokenProcessPool", "ProcessPoolExecutor"]
+__all__ = ["ProcessPoolExecutor"]
 
 
 class ProcessPoolExecutor(Executor):
@@ -90,7 +89,7 @@ class ProcessPoolExecutor(Executor):
         """
         engine = self._engine
         if engine.broken is not None:
-            raise BrokenProcessPool(*engine.broken.args) from engine.broken
+            raise type(engine.broken)(*engine.broken.args) from engine.broken
         if self._shutdown:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if engine.closing:

@@ -19,7 +19,6 @@ from multiprocessing import context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._backend import transport as core
-from .._core.layout import NOTE_CLAIMS, NOTE_NOTHING, NOTE_TASKS
 from ..errors import ClosedQueueError, ShutDown
 from . import spill, transport
 from .bridge import Bridged
@@ -123,7 +122,7 @@ class Queue(_SharedQueue, Generic[T]):
         TypeError: the queue of this name is of another class.
     """
 
-    _noting = NOTE_NOTHING
+    _noting = core.NOTE_NOTHING
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None, name: str | None = None) -> None:
         maxsize = max(maxsize, 0)
@@ -208,7 +207,7 @@ class Queue(_SharedQueue, Generic[T]):
 class JoinableQueue(Queue[T]):
     """A queue that counts tasks: each item put is one, until `task_done` is called for it."""
 
-    _noting = NOTE_TASKS
+    _noting = core.NOTE_TASKS
 
     def task_done(self) -> None:
         """Say that one item got from the queue has been dealt with.
@@ -237,7 +236,7 @@ class SimpleQueue(_SharedQueue, Generic[T]):
     """
 
     def __init__(self, *, ctx: Any = None) -> None:
-        self._create(0, NOTE_NOTHING)
+        self._create(0, core.NOTE_NOTHING)
 
     def empty(self) -> bool:
         """Return whether the queue is empty, at some moment.
@@ -258,7 +257,7 @@ class TaskQueue(_SharedQueue):
     """The queue of an engine's tasks: it notes which item each worker took last."""
 
     def __init__(self) -> None:
-        self._create(0, NOTE_CLAIMS)
+        self._create(0, core.NOTE_CLAIMS)
 
     def close(self) -> None:
         """Close this process's handle."""

@@ -15,21 +15,17 @@ the process that sends it for as long as that process lives.
 
 from __future__ import annotations
 
+import _posixshmem  # type: ignore[import-not-found]
 import contextlib
 import itertools
 import os
 import resource
-import secrets
 import stat
 import threading
-from dataclasses import dataclass
 from multiprocessing import util
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._backend import transport as core
-from .._core.layout import DATA_OFFSET
-from .._segment import Segment
 from ..errors import OwnerDiedError
 
 if TYPE_CHECKING:
@@ -55,14 +51,21 @@ class Address(NamedTuple):
     """(pid, file descriptor) to try first, the maker's before all."""
 
 
-@dataclass(eq=False)
 class Attachment:
-    """An arena that this process has mapped."""
+    """An arena that this process has mapped.
 
-    arena: Any
-    fd: int
-    nbytes: int
-    maker: tuple[int, int]
+    Attributes:
+        arena: of the backend.
+        fd: of its file.
+        nbytes: of its file.
+        maker: (pid, descriptor) of the process that made it.
+    """
+
+    def __init__(self, arena: Any, fd: int, nbytes: int, maker: tuple[int, int]) -> None:
+        self.arena = arena
+        self.fd = fd
+        self.nbytes = nbytes
+        self.maker = maker
 
     def address(self) -> Address:
         """Return where others find the arena while its maker or this process lives."""
@@ -186,8 +189,8 @@ def _remember(attachment: Attachment) -> Attachment:
 
 def _create() -> Attachment:
     limit = memory_limit()
-    nbytes = DATA_OFFSET + _address_space(limit)
-    token = secrets.randbits(63)
+    nbytes = core.DATA_OFFSET + _address_space(limit)
+    token = int.from_bytes(os.urandom(8), "little") >> 1
     fd = _new_file(nbytes, f"{PREFIX}{os.getpid()}-{token:x}")
     arena = core.Arena(fd, nbytes, limit, token)
     return Attachment(arena, fd, nbytes, (os.getpid(), fd))
@@ -200,11 +203,11 @@ def _new_file(nbytes: int, name: str) -> int:
         os.fchmod(fd, 0o600)
         os.ftruncate(fd, nbytes)
         return fd
-    segment = Segment(name, create=True, size=nbytes, mode=0o600, reserve=False)
-    segment.unlink()
-    fd = os.dup(segment.fd)
-    segment.close()
-    return fd
+    # What SharedMemory does, without loading it: its imports take longer than a fork.
+    fd = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    _posixshmem.shm_unlink(name)
+    os.ftruncate(fd, nbytes)
+    return int(fd)
 
 
 # --- Sizes ------------------------------------------------------------------------------
@@ -219,7 +222,8 @@ def memory_limit() -> int:
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):
-            limits.append(int(Path(path).read_text()) // 2)
+            with open(path) as file:
+                limits.append(int(file.read()) // 2)
     if _shm_free() >= _TINY:
         limits.append(_shm_free())
     return max(min(limits), _LIMIT_MIN)
@@ -291,7 +295,8 @@ def empty(shape: int | Sequence[int], dtype: DTypeLike = float) -> NDArray[Any]:
     Returns:
         A writable ndarray of undefined content. After it was put into a queue it is
         read-only here and cannot be put again; while other arrays show its memory, putting
-        it copies it.
+        it copies it. What shows it and is no array (a memoryview, a tensor) cannot be seen:
+        do not write through it after putting the array.
 
     Raises:
         ShmFullError: the arena has no room for it.

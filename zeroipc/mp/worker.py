@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import _base
-from concurrent.futures.process import _ExceptionWithTraceback
 from multiprocessing import parent_process
 from queue import Empty
 from typing import Any, NamedTuple
@@ -46,12 +45,13 @@ class Retired(NamedTuple):
 def run_worker(start: Start) -> None:
     """Be a worker. The target of its process."""
     start.tasks._claim_as(start.number)
+    starter = os.getppid()
     try:
         if start.initializer is not None and not initialized(start):
             return
         left = start.limit
         while left != 0:
-            call = next_call(start.tasks)
+            call = next_call(start.tasks, starter)
             if call is None:
                 return
             run_call(call, start.results)
@@ -72,15 +72,21 @@ def initialized(start: Start) -> bool:
     return True
 
 
-def next_call(tasks: Any) -> tuple[Any, ...] | None:
-    """Return the next task; None when there will be no more."""
+def next_call(tasks: Any, starter: int) -> tuple[Any, ...] | None:
+    """Return the next task; None when there will be no more, or nobody to do it for.
+
+    Args:
+        tasks: the task queue.
+        starter: pid of the process that forked this one. The sentinel alone does not do:
+            workers inherit the ends of earlier ones and would outlive one another.
+    """
     while True:
         try:
             call: tuple[Any, ...] = tasks.get(True, PARENT_CHECK)
             return call
         except Empty:
             parent = parent_process()
-            if parent is not None and not parent.is_alive():
+            if os.getppid() != starter or not (parent is None or parent.is_alive()):
                 return None
         except ClosedError:
             return None
@@ -102,4 +108,6 @@ def run_call(call: tuple[Any, ...], results: Any) -> None:
 
 def portable(error: BaseException) -> Any:
     """Return *error* so that it takes its traceback along, as the text of its cause."""
+    from concurrent.futures.process import _ExceptionWithTraceback  # loads much, needed seldom
+
     return _ExceptionWithTraceback(error, error.__traceback__)

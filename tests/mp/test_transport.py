@@ -1,0 +1,273 @@
+"""Arenas: arrays that live in them, what they hold when idle, and what a fork sees."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import queue
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zeroipc.mp as mp
+from tests.support.programs import run_python
+from zeroipc import errors
+from zeroipc.mp import transport
+
+MB = 1 << 20
+
+
+# --- Loans ----------------------------------------------------------------------------------
+
+
+def test_a_loan_is_moved() -> None:
+    q = mp.Queue()
+    loan = mp.empty((100, 1000))
+    loan[:] = 3
+    block = loan.base.base.id
+    q.put(loan)
+    assert not loan.flags.writeable
+    got = q.get()
+    assert got.base.base.id == block
+    assert got.flags.writeable and (got == 3).all()
+    with pytest.raises(errors.MovedError, match="was moved"):
+        q.put(loan)
+    with pytest.raises(ValueError):
+        loan[0] = 1
+    assert q.empty()
+
+
+@pytest.mark.parametrize("keep", [lambda a: a[1:], lambda a: a.T, lambda a: a.view("u8")])
+def test_a_loan_that_others_show_is_copied(keep: Any) -> None:
+    q = mp.Queue()
+    loan = mp.asarray(np.arange(100_000.0).reshape(100, 1000))
+    view = keep(loan)
+    q.put(loan)
+    loan[:] = 0
+    assert (q.get() == np.arange(100_000.0).reshape(100, 1000)).all()
+    del view
+    q.put(loan)
+    assert not loan.flags.writeable
+
+
+def test_a_slice_of_a_loan_is_copied() -> None:
+    q = mp.Queue()
+    loan = mp.asarray(np.arange(100_000.0))
+    q.put(loan[10:90_000])
+    loan[:] = 0
+    assert q.get()[0] == 10
+    assert loan.flags.writeable
+
+
+def test_received_arrays_are_forwarded_without_a_copy() -> None:
+    q = mp.Queue()
+    q.put(np.arange(100_000))
+    for _ in range(3):
+        got = q.get()
+        block = got.base.base.id
+        q.put(got)
+        del got
+    last = q.get()
+    assert last.base.base.id == block
+    assert last.sum() == np.arange(100_000).sum()
+
+
+def test_a_refused_loan_stays_what_it_was() -> None:
+    q = mp.Queue(1)
+    q.put(0)
+    loan = mp.asarray(np.arange(100_000))
+    pytest.raises(queue.Full, q.put_nowait, loan)
+    loan[0] = 7
+    q.get()
+    q.put(loan)
+    assert q.get()[0] == 7
+
+
+@pytest.mark.parametrize("shape", [0, (3, 0), (), 5, (2, 3)])
+@pytest.mark.parametrize("dtype", ["f8", "i4,f8", "S7", "M8[ns]", [("a", "f4", (3,)), ("b", "i8")]])
+def test_loans_of_any_shape_and_dtype(shape: Any, dtype: Any) -> None:
+    loan = mp.empty(shape, dtype)
+    loan[...] = np.zeros((), dtype)
+    q = mp.Queue()
+    q.put(loan)
+    got = q.get()
+    assert (got.shape, got.dtype) == (np.empty(shape).shape, np.dtype(dtype))
+    assert (got == np.zeros(shape, dtype)).all()
+
+
+def test_objects_cannot_live_in_shared_memory() -> None:
+    pytest.raises(TypeError, mp.empty, 3, object)
+    pytest.raises(TypeError, mp.asarray, [object()])
+
+
+def test_a_loan_inside_a_message_arrives() -> None:
+    q = mp.Queue()
+    q.put({"loan": mp.asarray(np.arange(50_000)), "step": 3})
+    got = q.get()
+    assert got["step"] == 3 and got["loan"].sum() == np.arange(50_000).sum()
+
+
+# --- Memory ---------------------------------------------------------------------------------
+
+
+def wait_until(what: Any) -> None:
+    """Poll; the test's own timeout is the only deadline."""
+    while not what():
+        time.sleep(0.02)
+
+
+def sum_all(arrays: Any, results: Any) -> None:
+    while (array := arrays.get()) is not None:
+        results.put(float(array[0] + array[-1]))
+        del array
+
+
+def test_arrays_in_flight_bound_what_is_reserved() -> None:
+    arrays, results = mp.Queue(3), mp.Queue()
+    arena = transport.home().arena
+    start = arena.stats()["reserved"]
+    child = mp.get_context("fork").Process(target=sum_all, args=(arrays, results))
+    child.start()
+    source = np.ones(16 * MB // 8)
+    peak = 0
+    for _ in range(40):
+        arrays.put(source)
+        peak = max(peak, arena.stats()["reserved"] - start)
+    arrays.put(None)
+    assert [results.get() for _ in range(40)] == [2.0] * 40
+    child.join()
+    in_flight = (3 + 2) * 16 * MB  # in the queue, one being put, one being summed
+    assert peak <= 1.25 * in_flight + 32 * MB
+    wait_until(lambda: arena.stats()["reserved"] <= 32 * MB)
+
+
+def test_an_emptied_queue_shrinks_to_a_page() -> None:
+    q = mp.Queue()
+    arena = transport.home().arena
+    gc.collect()
+    live = arena.stats()["blocks_live"]
+    for round_ in range(3):
+        for number in range(300):
+            q.put((round_, number, b"x" * 15000))
+        assert arena.stats()["blocks_live"] > live
+        for number in range(300):
+            assert q.get() == (round_, number, b"x" * 15000)
+        wait_until(lambda: arena.stats()["blocks_live"] <= live)
+
+
+def test_a_queue_in_use_may_shrink_at_any_moment() -> None:
+    run_python("""
+        import threading, zeroipc.mp as mp
+        from zeroipc.mp import transport
+        queues = [mp.Queue() for _ in range(4)]
+        def use(q, seed):
+            sent = got = 0
+            for burst in range(1500):
+                for _ in range(burst * seed % 40):
+                    q.put((sent, b"x" * (sent * 131 % 5000)))
+                    sent += 1
+                while not q.empty():
+                    assert q.get() == (got, b"x" * (got * 131 % 5000))
+                    got += 1
+            assert sent == got
+        threads = [threading.Thread(target=use, args=(q, 7 + i)) for i, q in enumerate(queues)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            transport.home().arena.shrink()
+    """)
+
+
+def test_backlogs_in_rings_are_given_back() -> None:
+    q = mp.Queue()
+    for _ in range(4000):
+        q.put(b"x" * 16000)
+    assert transport.home().arena.stats()["reserved"] > 60 * MB
+    for _ in range(4000):
+        q.get()
+    wait_until(lambda: transport.home().arena.stats()["reserved"] <= 32 * MB)
+
+
+# --- Fork -----------------------------------------------------------------------------------
+
+
+def test_a_child_sees_a_snapshot_and_writes_its_own() -> None:
+    q, back = mp.Queue(), mp.Queue()
+    q.put(np.arange(100_000))
+    array = q.get()
+    loan = mp.asarray(np.arange(100_000))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            array[:] += 1
+            loan[:] = 9
+            back.put((int(array.sum()), int(loan.sum())))
+        finally:
+            os._exit(0)
+    assert back.get() == (np.arange(100_000).sum() + 100_000, 900_000)
+    os.waitpid(pid, 0)
+    assert (array == np.arange(100_000)).all() and (loan == np.arange(100_000)).all()
+
+
+def test_a_block_is_not_reused_while_a_child_shows_it() -> None:
+    q, go, back = mp.Queue(), mp.Queue(), mp.Queue()
+    arena = transport.home().arena
+    q.put(np.full(100_000, 7))
+    array = q.get()
+    block = array.base.base.id
+    pid = os.fork()
+    if pid == 0:
+        try:
+            go.get()
+            back.put(bool((array == 7).all()))
+        finally:
+            os._exit(0)
+    del array
+    others = [mp.empty(100_000, int) for _ in range(5)]
+    assert block not in [other.base.base.id for other in others]
+    for other in others:
+        other[:] = 0
+    go.put(None)
+    assert back.get() is True
+    os.waitpid(pid, 0)
+    arena.sweep()
+    more = [mp.empty(100_000, int) for _ in range(5)]
+    assert block in [other.base.base.id for other in more]
+
+
+# --- The arena itself -----------------------------------------------------------------------
+
+
+def home_token(results: Any) -> None:
+    results.put(transport.home().arena.token)
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_family_has_one_arena(method: str) -> None:
+    context = mp.get_context(method)
+    results = context.Queue()
+    child = context.Process(target=home_token, args=(results,))
+    child.start()
+    assert results.get() == transport.home().arena.token
+    child.join()
+
+
+def test_an_arena_is_the_users_own() -> None:
+    found = os.fstat(transport.home().fd)
+    assert found.st_mode & 0o777 == 0o600 and found.st_uid == os.geteuid()
+
+
+def test_what_is_no_arena_is_not_opened() -> None:
+    reading, writing = os.pipe()
+    address = transport.Address(1, 4096, ((os.getpid(), reading), (os.getpid(), 0), (1, 99)))
+    with pytest.raises(errors.OwnerDiedError, match="every process that had it has ended"):
+        transport.attach(address)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_the_limit_is_never_below_32_mb() -> None:
+    assert transport.memory_limit() >= 32 * MB

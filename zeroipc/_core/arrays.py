@@ -1,0 +1,186 @@
+"""Plain NumPy arrays as messages: no pickler, one copy in, none out.
+
+An array over a block has an inner array between itself and the block. NumPy makes every view
+of it a view of the inner one, so the inner one's reference count tells whether views exist,
+whatever else refers to the array itself. An array that covers a block that nothing else shows
+is a loan: putting it moves the block, without a copy.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import lru_cache
+from pickle import PickleBuffer
+from typing import Any
+
+from ..errors import MovedError
+from .arena import block_bytes
+from .arena_type import Block, Draft, View, draft_alloc
+from .layout import (
+    ARRAY_HEAD,
+    INLINE_MAX,
+    KIND_DATA,
+    MESSAGE_BLOCKS,
+    PAGE,
+    PAYLOAD_ARRAY,
+    PAYLOAD_LOAN,
+)
+from .mqueue import Message
+from .records import struct_of
+from .status import Status, error_of
+
+MAX_NDIM = 64
+INLINE_ARRAY = INLINE_MAX - ARRAY_HEAD.nbytes - 8 * MAX_NDIM
+
+_HEAD = struct_of(ARRAY_HEAD)
+_NUMBERS = frozenset("?bBhHiIlLqQefdg")
+_COMPLEX = {"Zf": "F", "Zd": "D"}
+
+
+def array_is(obj: object) -> bool:
+    """Return whether *obj* is exactly an ndarray; NumPy is not loaded to find out."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and type(obj) is getattr(numpy, "ndarray", None)
+
+
+# --- Loans ------------------------------------------------------------------------------------
+
+
+def loan_of(array: Any) -> Block | None:
+    """Return the block that *array* shows, if it shows a block's memory at all."""
+    inner = array.base
+    block = inner.base if array_is(inner) else None
+    return block if isinstance(block, Block) else None
+
+
+def references(array: Any) -> tuple[int, int]:
+    """Return how many references the inner array and the memory under it have."""
+    inner = array.base
+    return sys.getrefcount(inner), sys.getrefcount(inner.base)
+
+
+@lru_cache(maxsize=1)
+def references_alone() -> tuple[int, int]:
+    """Return what `references` says of an array that nothing else shows.
+
+    Measured, because what the interpreter itself adds depends on its version.
+    """
+    import numpy as np
+
+    memory: Any = (ctypes.c_char * 1)()
+    array = np.ndarray((1,), "B", memory).view()
+    del memory
+    return references(array)
+
+
+def loan_move(draft: Draft, array: Any, block: Block) -> None:
+    """Move the block: it stays pinned as long as this process shows the array."""
+    if len(draft.message.blocks) == MESSAGE_BLOCKS:
+        raise ValueError(f"a message carries at most {MESSAGE_BLOCKS} blocks")
+    view = draft.arena.view
+    array.setflags(write=False)
+    draft.loan = block
+    draft.loan_array = array
+    view.blocks[block.id].lender = view.me
+    draft.message.blocks.append(block.id)
+
+
+# --- Encode -----------------------------------------------------------------------------------
+
+
+def format_char(text: str) -> str:
+    """Return NumPy's type character for a buffer format; "" when it is not a plain number."""
+    return text if text in _NUMBERS else _COMPLEX.get(text, "")
+
+
+def encode_buffer(draft: Draft, array: Any, buffer: memoryview, character: str) -> None:
+    """Encode an array of numbers that is contiguous in one order or the other."""
+    view, message, nbytes = draft.arena.view, draft.message, buffer.nbytes
+    fortran = buffer.ndim > 1 and not buffer.c_contiguous
+    block, offset, data = loan_of(array), 0, b""
+    if block is not None and block.moved:
+        raise MovedError("the array was moved: it was put into a queue before")
+    message.kind = PAYLOAD_ARRAY
+    if block is not None and may_move(draft, array, block, buffer):
+        address = array.__array_interface__["data"][0]
+        offset = address - view.mapping.address - view.blocks[block.id].offset
+        message.kind |= PAYLOAD_LOAN
+        loan_move(draft, array, block)
+    elif nbytes <= INLINE_ARRAY:
+        data = PickleBuffer(array).raw().tobytes()
+    else:
+        number = draft_alloc(draft, nbytes, KIND_DATA)
+        block_bytes(view, number, nbytes)[:] = PickleBuffer(array).raw()
+    shape = buffer.shape or ()
+    head = _HEAD.pack(buffer.ndim, fortran, buffer.readonly, character.encode(), offset)
+    lengths = b"".join(length.to_bytes(8, sys.byteorder) for length in shape)
+    message.payload = head + lengths + data
+
+
+def may_move(draft: Draft, array: Any, block: Block, buffer: memoryview) -> bool:
+    """Return whether the array is a loan of this process that nothing else shows."""
+    return (
+        block._arena is draft.arena
+        and block.identity == draft.arena.view.me
+        and not buffer.readonly
+        and buffer.nbytes > PAGE
+        and references(array) == _with_caller(references_alone())
+    )
+
+
+def _with_caller(alone: tuple[int, int]) -> tuple[int, int]:
+    """Add the references of encode_buffer and may_move to the block."""
+    return alone[0], alone[1] + 2
+
+
+def array_encode(draft: Draft, array: Any) -> bool:
+    """Encode an ndarray of numbers; False: not of this kind, pickle it."""
+    try:
+        buffer = memoryview(array)
+    except (BufferError, ValueError, TypeError):  # dates, objects: NumPy itself refuses
+        return False
+    with buffer:
+        character = format_char(buffer.format)
+        if not character or buffer.ndim > MAX_NDIM:
+            return False
+        if buffer.contiguous:
+            encode_buffer(draft, array, buffer, character)
+            return True
+    import numpy as np
+
+    return array_encode(draft, np.ascontiguousarray(array))
+
+
+# --- Decode -----------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=None)
+def dtype_of(character: str) -> Any:
+    """Return NumPy's dtype."""
+    import numpy as np
+
+    return np.dtype(character)
+
+
+def array_decode(view: View, message: Message, block: Block | None) -> Any:
+    """Return the array of a message; *block* is its data, or None when that follows the head."""
+    payload = message.payload
+    if len(payload) < _HEAD.size:
+        raise error_of(Status.DAMAGED, view)
+    ndim, fortran, readonly, character, offset = _HEAD.unpack_from(payload)
+    start = _HEAD.size + 8 * ndim
+    if start > len(payload) or ndim > MAX_NDIM:
+        raise error_of(Status.DAMAGED, view)
+    lengths = memoryview(payload)[_HEAD.size : start].cast("Q").tolist()
+    memory = bytearray(payload[start:]) if block is None else block
+
+    import numpy as np
+
+    dtype = dtype_of(character.rstrip(b"\0").decode())
+    array: Any = np.ndarray(tuple(lengths), dtype, memory, offset, None, "F" if fortran else "C")
+    if block is not None:
+        array = array.view()
+    if readonly:
+        array.setflags(write=False)
+    return array

@@ -1,0 +1,77 @@
+"""Task queues: which item each worker took last, and taking an item back.
+
+A worker has a number; each get notes the item's number under it, before the commit. So when a
+worker dies, the one item it may have died with is known: its claim, unless that item is still
+in the queue.
+"""
+
+from __future__ import annotations
+
+from .arena import LOCK_PATIENCE_NS, View
+from .layout import NONE, PARTICIPANTS, PAYLOAD_CANCELLED, RECORD, RECORD_LINK
+from .mqueue import (
+    ITEM_MASK,
+    cursor_load,
+    items_between,
+    queue_check,
+    queue_locked,
+    queue_size,
+    record_at,
+    record_nbytes,
+)
+from .records import SharedQueue
+from .status import OK, Status
+from .wait import now
+
+
+def queue_claims(view: View, slot: int) -> memoryview:
+    """Return the items that the workers took last, one 32-bit word for each number."""
+    first = view.blocks[view.queues[slot].claims].offset // 4
+    return view.mapping.u32[first : first + PARTICIPANTS]
+
+
+def claim_of(view: View, slot: int, number: int) -> int:
+    """Return the item that worker *number* took last.
+
+    NONE while it has taken none or the item is still in the queue.
+    """
+    queue = view.queues[slot]
+    item: int = queue_claims(view, slot)[number]
+    if item == NONE:
+        return NONE
+    head = cursor_load(queue.head).item
+    return NONE if items_between(head, item) < queue_size(queue) else item
+
+
+def record_find(view: View, queue: SharedQueue, item: int) -> int:
+    """Under Q: where the record of a queued item lies in the arena."""
+    number, chunk, offset = cursor_load(queue.head)
+    words, halves = view.mapping.u32, view.mapping.u16
+    while True:
+        start = record_at(view, chunk, offset)
+        nbytes = words[start // 4]
+        if nbytes == RECORD_LINK:
+            chunk, offset = words[start // 4 + 1], 0
+        elif number == item:
+            return start
+        else:
+            nblocks = halves[(start + RECORD.nblocks.offset) // 2]
+            offset += record_nbytes(nblocks, nbytes)
+            number = (number + 1) & ITEM_MASK
+
+
+def queue_cancel(view: View, slot: int, generation: int, item: int) -> Status:
+    """Take a queued item back: who gets it drops it. OK, or EMPTY: it was got already."""
+    queue = view.queues[slot]
+
+    def work() -> Status:
+        status = queue_check(view, queue, generation)
+        if status is not OK:
+            return status
+        if items_between(cursor_load(queue.head).item, item) >= queue_size(queue):
+            return Status.EMPTY
+        kind = (record_find(view, queue, item) + RECORD.kind.offset) // 2
+        view.mapping.u16[kind] |= PAYLOAD_CANCELLED
+        return OK
+
+    return queue_locked(view, slot, now() + LOCK_PATIENCE_NS, work)

@@ -1,0 +1,581 @@
+"""The type MessageQueue of the pure backend: multiprocessing.Queue's calls, over mqueue.py.
+
+A call waits a tick at most without looking for signals. A call that interrupts another one
+of its thread under a lock (from a signal handler or a finalizer) cannot wait for that lock:
+`put` is then made as soon as the lock is free, everything else raises RuntimeError.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+import threading
+from collections.abc import Sequence
+from queue import Full
+from typing import Any
+
+from ..errors import (
+    ClosedQueueError,
+    OwnerDiedError,
+    QueueFullError,
+    ShmFullError,
+    ShutDown,
+)
+from .arena import View, block_free, class_pages
+from .arena_type import Arena, Draft, draft_alloc
+from .claims import claim_of, queue_cancel, queue_claims
+from .codec import (
+    draft_dropped,
+    draft_encode,
+    draft_payload,
+    draft_sent,
+    dump_inside,
+    message_decode,
+    sending,
+)
+from .layout import (
+    KIND_HANDLE,
+    NONE,
+    PAGE,
+    PARTICIPANTS,
+    PAYLOAD_CANCELLED,
+    PAYLOAD_PICKLE,
+    STATE_OPEN,
+)
+from .mqueue import Message, queue_get, queue_has_item, queue_put, queue_size
+from .mutex import TICK_NS, check_outermost, here
+from .participant import holding_clear
+from .records import SharedQueue
+from .registry import queue_hold, queue_shut, task_done, tasks_await
+from .shrink import queue_is_large
+from .status import NO_ROOM, OK, Status, error_of
+from .sweep import arena_await_space, queue_await_items, queue_await_room
+from .wait import FOREVER, now
+
+MANY = 8
+"""Messages per locked visit of get_many."""
+
+
+# --- Time and waiting -------------------------------------------------------------------------
+
+
+def deadline_of(timeout: float | None) -> int:
+    """Return when *timeout* seconds are over, None never; negative is zero."""
+    if timeout is None:
+        return FOREVER
+    seconds = max(float(timeout), 0.0)
+    return now() + int(seconds * 1e9) if seconds < 1e9 else FOREVER
+
+
+def lock_deadline(deadline: int) -> int:
+    """Return how long to wait for a lock.
+
+    A tick, so that a call without patience still succeeds against the short critical sections
+    of others, and one with patience looks for signals.
+    """
+    tick = now() + TICK_NS
+    return tick if deadline == 0 else min(deadline, tick)
+
+
+def is_late(deadline: int) -> bool:
+    """Return whether the time is over."""
+    return deadline == 0 or now() >= deadline
+
+
+def park_at_exit(view: View) -> None:
+    """Keep a thread that waits while its process ends from waking up with an error.
+
+    The process has left the arena, and only a daemon thread can still be here.
+    """
+    if view.me == 0:
+        threading.Event().wait()
+
+
+def await_room(view: View, slot: int, why: Status, until: int, first: bool) -> Status:
+    """Wait for what a put lacked."""
+    if why is Status.BUSY:
+        return OK
+    if why is Status.FULL:
+        return queue_await_room(view, slot, until, first)
+    return arena_await_space(view, until)
+
+
+def may_wait(patient: bool, status: Status) -> bool:
+    """Return whether a put that failed so may succeed later.
+
+    A *patient* one waits for memory as it does for room; a queue without bound keeps what it
+    cannot put.
+    """
+    if status is Status.BUSY:
+        return True
+    return patient and (status is Status.FULL or status in NO_ROOM)
+
+
+# --- Puts of nested calls -----------------------------------------------------------------------
+
+
+class Deferred:
+    """A put that a nested call left to the call that it interrupted.
+
+    It may be called again when an exception cut it short: a message goes once.
+    """
+
+    def __init__(self, queue: MessageQueue, data: bytes, deadline: int) -> None:
+        self._queue = queue
+        self._data = data
+        self._deadline = deadline
+        self._message = Message()
+
+    def __call__(self) -> None:
+        if self._message.went:
+            return
+        try:
+            self._queue._put_pickle(self)
+        except Exception:
+            logging.getLogger("zeroipc").exception(
+                "a put of a signal handler or finalizer, made after the queue operation that "
+                "it interrupted, failed"
+            )
+
+    def draft(self, arena: Arena, deadline: int) -> Draft:
+        """Return the message to send."""
+        draft = Draft(arena, deadline)
+        self._message = draft.message
+        draft_payload(draft, PAYLOAD_PICKLE, self._data)
+        return draft
+
+
+# --- MessageQueue -----------------------------------------------------------------------------
+
+
+class MessageQueue:
+    """A message queue of an arena.
+
+    A subclass attaches it, and gives `_spill(obj)`, which keeps what does not fit.
+    """
+
+    __slots__ = (
+        "_arena",
+        "_claimant",
+        "_closed",
+        "_generation",
+        "_held",
+        "_slot",
+        "_spilling",
+    )
+    _arena: Arena | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls)
+        self._arena = None
+        self._slot = self._generation = self._claimant = 0
+        self._held = self._closed = self._spilling = False
+        return self
+
+    def _attach(self, arena: Arena, slot: int, generation: int) -> None:
+        """Hold the queue.
+
+        Raises:
+            ClosedQueueError: it is gone already.
+        """
+        if not isinstance(arena, Arena) or self._arena is not None:
+            raise TypeError("_attach() takes an Arena, once")
+        check_outermost("attaching to a queue")
+        arena.holds[slot] += 1  # first: a finalizer of another object then leaves our hold alone
+        status = queue_hold(arena.view, slot, generation)
+        if status is not OK:
+            arena.holds[slot] -= 1
+            raise error_of(status, arena.view)
+        self._arena, self._slot, self._generation = arena, slot, generation
+        self._held = True
+
+    def __del__(self) -> None:
+        arena = self._arena
+        if arena is None or not self._held or arena.view.me == 0:
+            return
+        self._held = False
+        holds, slot = arena.holds, self._slot
+        holds[slot] -= 1
+        if holds[slot] == 0:
+            holding_clear(arena.view, slot)
+            if holds[slot]:  # another thread has just attached
+                arena.rehold(slot)
+
+    @property
+    def _handle(self) -> tuple[Arena | None, int, int]:
+        """(arena, slot, generation)."""
+        return self._arena, self._slot, self._generation
+
+    @property
+    def _maxsize(self) -> int:
+        """Most items; 0: no bound."""
+        return self._made().maxsize
+
+    def _made(self) -> SharedQueue:
+        """Return the shared record.
+
+        Raises:
+            RuntimeError: __init__ or __setstate__ has not run.
+        """
+        if self._arena is None:
+            raise RuntimeError("the queue's __init__ was not called")
+        return self._arena.view.queues[self._slot]
+
+    def _check_closed(self) -> tuple[Arena, SharedQueue]:
+        """Return the arena and the shared record.
+
+        Raises:
+            ClosedQueueError: close() was called here.
+        """
+        queue = self._made()
+        if self._closed:
+            raise ClosedQueueError(f"Queue {self!r} is closed")
+        assert self._arena is not None
+        return self._arena, queue
+
+    def _error(self, status: Status) -> Exception:
+        assert self._arena is not None
+        return error_of(status, self._arena.view)
+
+    # --- Put ---
+
+    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put obj into the queue; Full when there is no room in time."""
+        self._put_object(obj, deadline_of(timeout) if block else 0)
+
+    def put_nowait(self, obj: Any) -> None:
+        """The same as put(obj, False)."""  # noqa: D401 - as the standard library says it
+        self._put_object(obj, 0)
+
+    def _put_object(self, obj: Any, deadline: int) -> None:
+        arena, queue = self._check_closed()
+        if here.held or here.draining:
+            self._put_later(queue, obj, deadline)
+        elif self._spilling:
+            self._spill(obj)
+        else:
+            bounded = queue.maxsize != 0
+            draft = Draft(arena, deadline if bounded else 0)
+            try:
+                draft_encode(draft, obj)
+                status = self._send(draft, bounded, deadline)
+            except ShmFullError as error:
+                if draft.too_large:
+                    raise
+                if bounded:
+                    raise _full_as_queue(error) from None
+                status = Status.FULL
+            self._put_outcome(status, bounded, obj)
+
+    def _put_outcome(self, status: Status, bounded: bool, obj: Any) -> None:
+        """Finish a put: what an unbounded queue has no room for is spilled."""
+        if status is OK:
+            return
+        if not bounded and (status in NO_ROOM or status is Status.FULL):
+            self._spill(obj)
+            return
+        error = self._error(Status.FULL if status is Status.BUSY else status)
+        raise _full_as_queue(error) if isinstance(error, ShmFullError) else error
+
+    def _put_later(self, queue: SharedQueue, obj: Any, deadline: int) -> None:
+        """In a nested call: have the interrupted call put the object when it can."""
+        if queue.state != STATE_OPEN:
+            raise self._error(Status.SHUT)
+        if deadline == 0 and 0 < queue.maxsize <= queue_size(queue):
+            raise Full
+        here.deferred.append(Deferred(self, dump_inside(obj), deadline))
+
+    def _put_pickle(self, put: Deferred) -> None:
+        """Make a put that was left by a nested call."""
+        arena = self._arena
+        assert arena is not None
+        bounded = self._made().maxsize != 0
+        deadline = put._deadline
+        try:
+            status = self._send(put.draft(arena, deadline if bounded else 0), bounded, deadline)
+        except ShmFullError as error:
+            if bounded:
+                raise _full_as_queue(error) from None
+            status = Status.FULL
+        import pickle
+
+        self._put_outcome(status, bounded, None if status is OK else pickle.loads(put._data))
+
+    def _put_now(self, obj: Any, timeout: float | None) -> None:
+        """Put although the queue is closed here or spilling, waiting for memory.
+
+        Raises:
+            ShmFullError: there was none in time.
+        """
+        check_outermost("_put_now")
+        self._made()
+        assert self._arena is not None
+        deadline = deadline_of(timeout)
+        draft = Draft(self._arena, deadline)
+        draft_encode(draft, obj)
+        status = self._send(draft, True, deadline)
+        if status is not OK:
+            raise self._error(status)
+
+    def _put_task(self, obj: Any) -> tuple[int, int]:
+        """Put without waiting; return the item number and the bytes it takes."""
+        check_outermost("_put_task")
+        self._made()
+        arena = self._arena
+        assert arena is not None
+        draft = Draft(arena, 0)
+        draft_encode(draft, obj)
+        blocks, nbytes = arena.view.blocks, len(draft.message.payload)
+        nbytes += sum(class_pages(blocks[number].cls) * PAGE for number in draft.message.blocks)
+        status = self._send(draft, False, 0)
+        if status is not OK:
+            raise self._error(status)
+        return draft.message.item, nbytes
+
+    def _send(self, draft: Draft, patient: bool, deadline: int) -> Status:
+        """Put the message, waiting for what may come; a draft that is not sent is undone."""
+        view, slot = draft.arena.view, self._slot
+        messages = [draft.message]
+        first = True
+        try:
+            status = queue_put(view, slot, self._generation, messages, 0)
+            while may_wait(patient, status):
+                if is_late(deadline) and (status is not Status.BUSY or not first):
+                    break
+                until = lock_deadline(deadline)
+                if await_room(view, slot, status, until, first) is not Status.INTERRUPTED:
+                    status = queue_put(view, slot, self._generation, messages, until)
+                park_at_exit(view)
+                draft.arena.idle()
+                first = False
+            return status
+        finally:
+            if draft.message.went:
+                draft_sent(draft)
+            else:
+                draft_dropped(draft)
+
+    def _spill(self, obj: Any) -> None:
+        """Keep an object that did not fit into the arena."""
+        raise NotImplementedError
+
+    # --- Get ---
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take the next object; Empty when none comes in time."""
+        return self._get_object(deadline_of(timeout) if block else 0)
+
+    def get_nowait(self) -> Any:
+        """The same as get(False)."""  # noqa: D401 - as the standard library says it
+        return self._get_object(0)
+
+    def _get_object(self, deadline: int) -> Any:
+        arena, _ = self._check_closed()
+        check_outermost("get")
+        while True:
+            message = Message(self._claimant)
+            status = self._receive(arena, [message], deadline)
+            if status is not OK:
+                raise self._error(status)
+            if not drop_cancelled(arena, message):
+                return message_decode(arena, message)
+
+    def get_many(self, limit: int, block: bool = True, timeout: float | None = None) -> list[Any]:
+        """Wait for one object, then take up to *limit* that are there."""
+        limit = operator.index(limit)
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1: limit={limit}")
+        deadline = deadline_of(timeout) if block else 0
+        arena, _ = self._check_closed()
+        check_outermost("get_many")
+        found: list[Any] = []
+        while len(found) < limit:
+            count = min(limit - len(found), MANY)
+            messages = [Message(self._claimant) for _ in range(count)]
+            status = self._receive(arena, messages, 0 if found else deadline)
+            if status is not OK:
+                if found:
+                    break
+                raise self._error(status)
+            append_decoded(arena, found, [message for message in messages if message.went])
+        return found
+
+    def _receive(self, arena: Arena, messages: Sequence[Message], deadline: int) -> Status:
+        """Get messages, waiting for the first; blocks of what an exception loses go back."""
+        view, slot = arena.view, self._slot
+        queue = view.queues[slot]
+        status, first = Status.EMPTY, True
+        try:
+            if deadline == 0 or queue_size(queue) != 0:  # a look spares the putter the lock
+                status = queue_get(view, slot, self._generation, messages, 0)
+            while status in (Status.EMPTY, Status.BUSY):
+                if is_late(deadline) and (status is Status.EMPTY or not first):
+                    break
+                until = lock_deadline(deadline)
+                waited = OK
+                if status is not Status.BUSY:
+                    waited = queue_await_items(view, slot, until, first)
+                if waited is not Status.INTERRUPTED:
+                    status = queue_get(view, slot, self._generation, messages, until)
+                park_at_exit(view)
+                arena.idle()
+                first = False
+            if status is OK:
+                arena.idle(queue_is_large(view, queue))
+        except BaseException:
+            for message in messages:
+                if message.went:
+                    drop(arena, message)
+            raise
+        return Status.EMPTY if status is Status.BUSY else status  # a stopped process holds Q
+
+    # --- The rest ---
+
+    def qsize(self) -> int:
+        """Return how many objects are in the queue, at some moment."""
+        return queue_size(self._made())
+
+    def _poll(self, timeout: float | None) -> bool:
+        """Wait until there is something to get; whether there is."""
+        queue = self._made()
+        assert self._arena is not None
+        check_outermost("_poll")
+        view, deadline, first = self._arena.view, deadline_of(timeout), True
+        while queue_size(queue) == 0 and queue.state == STATE_OPEN and now() < deadline:
+            queue_await_items(view, self._slot, lock_deadline(deadline), first)
+            park_at_exit(view)
+            first = False
+        return queue_size(queue) != 0
+
+    def _shutdown(self, immediate: bool) -> None:
+        """Refuse puts; True: drop what is queued."""
+        self._made()
+        assert self._arena is not None
+        check_outermost("shutdown")
+        status = queue_shut(self._arena.view, self._slot, self._generation, bool(immediate))
+        if status is not OK:
+            raise self._error(status)
+
+    def _task_done(self) -> None:
+        """One task is done.
+
+        Raises:
+            ValueError: called more often than items were put.
+        """  # noqa: D401 - an event, not a command
+        self._made()
+        assert self._arena is not None
+        check_outermost("task_done")
+        status = task_done(self._arena.view, self._slot, self._generation)
+        if status is Status.EMPTY:
+            raise ValueError("task_done() called too many times")
+        if status is not OK:
+            raise self._error(status)
+
+    def _join_tasks(self, timeout: float | None) -> bool:
+        """Wait until no task is open; whether that came true in time.
+
+        Raises:
+            OwnerDiedError: tasks died with their takers; told once.
+        """
+        self._made()
+        assert self._arena is not None
+        check_outermost("join")
+        deadline = deadline_of(timeout)
+        again = (Status.TIMEOUT, Status.INTERRUPTED, Status.BUSY)
+        while True:
+            status, lost = tasks_await(self._arena.view, self._slot, self._generation, deadline)
+            if status not in again or now() >= deadline:
+                break
+        if status is Status.LOST:
+            raise OwnerDiedError(
+                f"{lost} tasks were taken by processes that died before task_done()"
+            )
+        if status not in (OK, Status.TIMEOUT):
+            raise self._error(status)
+        return status is OK
+
+    # --- Tasks of workers ---
+
+    def _worker(self, number: int) -> View:
+        queue = self._made()
+        assert self._arena is not None
+        if queue.claims == NONE or not 0 <= number < PARTICIPANTS:
+            raise ValueError(
+                f"the queue notes no claims, or there is no such worker: number={number}"
+            )
+        return self._arena.view
+
+    def _claim(self, number: int) -> int | None:
+        """Return the item that worker took last and that is not queued, or None."""
+        item = claim_of(self._worker(number), self._slot, number)
+        return None if item == NONE else item
+
+    def _claim_as(self, number: int) -> None:
+        """Note this process's gets under a worker's number."""
+        view = self._worker(number)
+        self._claimant = number
+        queue_claims(view, self._slot)[number] = NONE
+
+    def _queued(self, item: int) -> bool:
+        """Return whether the item is still queued, at some moment."""
+        return queue_has_item(self._made(), item)
+
+    def _cancel(self, item: int) -> bool:
+        """Take a queued item back; whether it was still queued."""
+        self._made()
+        assert self._arena is not None
+        check_outermost("_cancel")
+        status = queue_cancel(self._arena.view, self._slot, self._generation, item)
+        if status not in (OK, Status.EMPTY):
+            raise self._error(status)
+        return status is OK
+
+
+def _full_as_queue(error: ShmFullError) -> QueueFullError:
+    """Return the error as one that is a queue.Full as well."""
+    return QueueFullError(str(error), error.asked, error.free)
+
+
+def drop(arena: Arena, message: Message) -> None:
+    """Free the blocks of a message that nobody gets."""
+    for number in message.blocks:
+        block_free(arena.view, number)
+    message.blocks = []
+
+
+def drop_cancelled(arena: Arena, message: Message) -> bool:
+    """Drop a message that its putter took back; whether it was one."""
+    if not message.kind & PAYLOAD_CANCELLED:
+        return False
+    drop(arena, message)
+    return True
+
+
+def append_decoded(arena: Arena, found: list[Any], messages: list[Message]) -> None:
+    """Decode all; an item that cannot be decoded raises, after the others were freed or kept."""
+    try:
+        while messages:
+            message = messages.pop(0)
+            if not drop_cancelled(arena, message):
+                found.append(message_decode(arena, message))
+    finally:
+        for message in messages:
+            drop(arena, message)
+
+
+def send_handle(queue: MessageQueue) -> bool | None:
+    """Let the message in the making carry a queue.
+
+    Returns:
+        True; None: there is no message; False: it goes through another arena.
+    """
+    if not isinstance(queue, MessageQueue):
+        raise TypeError("takes a MessageQueue")
+    draft = sending.draft
+    if draft is None:
+        return None
+    if draft.arena is not queue._arena:
+        return False
+    number = draft_alloc(draft, 0, KIND_HANDLE)
+    draft.arena.view.blocks[number].link = queue._slot
+    return True

@@ -1,0 +1,354 @@
+"""Which queues an arena has: made, found by title, held, and reclaimed when nobody holds them.
+
+A slot is free when no live row holds it and no handle to it is on its way. A dropped queue is
+only marked (a finalizer must not lock); the next creation reclaims it.
+"""
+
+from __future__ import annotations
+
+from .arena import (
+    LOCK_PATIENCE_NS,
+    View,
+    arena_locked,
+    arena_reserve,
+    block_alloc,
+    block_bytes,
+    block_free,
+)
+from .atomics import fence
+from .layout import (
+    CHUNK_MIN,
+    FREE,
+    KIND_HANDLE,
+    KIND_RING,
+    KIND_TALLY,
+    NONE,
+    NOTE_CLAIMS,
+    NOTE_NOTHING,
+    NOTE_TASKS,
+    PAGE,
+    PARTICIPANTS,
+    QUEUE,
+    QUEUED,
+    QUEUES,
+    QUEUES_OFFSET,
+    STATE_OPEN,
+    STATE_SHUT,
+    STATE_SHUT_NOW,
+)
+from .mqueue import (
+    cursor_pack,
+    queue_check,
+    queue_locked,
+    queue_size,
+    queue_tally,
+    tally_open,
+    tally_pack,
+)
+from .mutex import TICK_NS, mutex_init
+from .participant import holding_any, holding_clear, holding_set, identity_index
+from .records import SharedQueue
+from .status import OK, Status
+from .sweep import arena_tick
+from .wait import (
+    EVERYBODY,
+    now,
+    this_cpu,
+    wait_sleep,
+    wait_wake,
+    wake_announce,
+    wake_bump,
+    wake_decide,
+    wake_retract,
+)
+
+TITLE_NBYTES = 64
+
+
+def handle_any(view: View, slot: int) -> bool:
+    """Under A: whether a handle that names the slot is on its way."""
+    for number in range(view.arena.blocks_used):
+        block = view.blocks[number]
+        if block.kind == KIND_HANDLE and block.link == slot and block.owner != FREE:
+            return True
+    return False
+
+
+def queue_clear(view: View, slot: int) -> None:
+    """Under Q and A: free all blocks of a queue that nobody has.
+
+    used = 0 first, so that a death on the way leaves blocks of an unused slot, which
+    arena_repair frees.
+    """
+    view.queues[slot].used = 0
+    for number in range(view.arena.blocks_used):
+        block = view.blocks[number]
+        if block.queue == slot and block.owner == QUEUED:
+            block_free(view, number)
+
+
+def queue_reclaim(view: View, slot: int) -> None:
+    """Reclaim one queue if nobody has it; a queue that is locked for long is left for later."""
+    queue = view.queues[slot]
+
+    def clear() -> Status:
+        # Handles before rows, under A: whoever takes a handle sets its row first and needs A
+        # to make another, so a queue cannot slip from one to the other unseen.
+        if queue.used and not handle_any(view, slot) and not holding_any(view, slot):
+            queue_clear(view, slot)
+        return OK
+
+    def work() -> Status:
+        arena_locked(view, clear)
+        return OK
+
+    if not queue.used or holding_any(view, slot):
+        return
+    if queue_locked(view, slot, now() + TICK_NS, work) is not OK:
+        view.arena.queues_dirty = 1
+
+
+def queues_reclaim(view: View) -> None:
+    """Reclaim the queues that nobody has, if one was dropped."""
+    if not view.arena.queues_dirty:
+        return
+    view.arena.queues_dirty = 0
+    fence()
+    for slot in range(view.arena.queues_used):
+        queue_reclaim(view, slot)
+
+
+def slot_take(view: View) -> tuple[Status, int]:
+    """Under A: an unused slot whose mutex is ready. A mutex is made once and never again."""
+    arena = view.arena
+    slot = 0
+    while slot < arena.queues_used and view.queues[slot].used:
+        slot += 1
+    if slot == QUEUES:
+        return Status.NO_ENTRY, NONE
+    if slot == arena.queues_backed:
+        status = arena_reserve(view, QUEUES_OFFSET + slot * QUEUE.nbytes, PAGE)
+        if status is not OK:
+            return status, NONE
+        arena.queues_backed += PAGE // QUEUE.nbytes
+    if slot == arena.queues_used:
+        mutex_init(view.queues[slot].lock)
+        arena.queues_used = slot + 1
+    return OK, slot
+
+
+def slot_fill(
+    view: View, slot: int, maxsize: int, title: bytes, chunk: int, notes: int, noting: int
+) -> None:
+    """Under A: fill a slot in; `used` last. The blocks become the queue's after that."""
+    queue = view.queues[slot]
+    queue.generation = (queue.generation + 1) & 0xFFFFFFFF
+    queue.maxsize = maxsize
+    queue.state = STATE_OPEN
+    queue.items_waiters = queue.room_waiters = queue.done_waiters = 0
+    queue.items_pending = queue.room_pending = queue.done_pending = 0
+    queue.lost = 0
+    queue.tally = notes if noting == NOTE_TASKS else NONE
+    queue.claims = notes if noting == NOTE_CLAIMS else NONE
+    queue.head_cpu = queue.tail_cpu = this_cpu()
+    queue.title[:] = title.ljust(TITLE_NBYTES, b"\0")
+    queue.head = queue.tail = cursor_pack(0, chunk, 0)
+    view.blocks[chunk].queue = slot
+    if notes != NONE:
+        view.blocks[notes].queue = slot
+    holding_set(view, slot)
+    queue.used = 1
+    view.blocks[chunk].owner = QUEUED
+    if notes != NONE:
+        view.blocks[notes].owner = QUEUED
+
+
+def slot_find(view: View, title: bytes) -> int:
+    """Under A: the slot of the queue with this title, or NONE."""
+    wanted = title.ljust(TITLE_NBYTES, b"\0")
+    for slot in range(view.arena.queues_used if title else 0):
+        queue = view.queues[slot]
+        if queue.used and bytes(queue.title) == wanted:
+            return slot
+    return NONE
+
+
+def queue_find(view: View, title: bytes) -> tuple[Status, int, int]:
+    """Attach to the queue with *title*: its slot and generation. EMPTY: there is none."""
+    slot = generation = NONE
+
+    def work() -> Status:
+        nonlocal slot, generation
+        slot = slot_find(view, title)
+        if slot == NONE:
+            return Status.EMPTY
+        generation = view.queues[slot].generation
+        holding_set(view, slot)
+        return OK
+
+    return arena_locked(view, work), slot, generation
+
+
+def queue_create(view: View, maxsize: int, noting: int, title: bytes) -> tuple[Status, int, int]:
+    """Make a queue of at most *maxsize* items (0: no bound) that this process holds.
+
+    With a *title* that is taken already, attach to that queue instead. *noting*: NOTE_...
+    Returns its slot and generation.
+    """
+    slot = generation = NONE
+    made = False
+
+    def work() -> Status:
+        nonlocal slot, generation, made
+        status = OK
+        slot = slot_find(view, title)
+        if slot != NONE:
+            holding_set(view, slot)
+        else:
+            status, slot = slot_take(view)
+            if status is OK:
+                slot_fill(view, slot, maxsize, title, chunk, notes, noting)
+                made = True
+        if status is OK:
+            generation = view.queues[slot].generation
+        return status
+
+    queues_reclaim(view)
+    notes = NONE
+    status, chunk = block_alloc(view, CHUNK_MIN, KIND_RING)
+    if status is not OK:
+        return status, NONE, NONE
+    if noting != NOTE_NOTHING:
+        nbytes = 8 * PARTICIPANTS
+        status, notes = block_alloc(view, nbytes, KIND_TALLY)
+        if status is OK:
+            fill = b"\xff" if noting == NOTE_CLAIMS else b"\0"
+            block_bytes(view, notes, nbytes)[:] = fill * nbytes
+    if status is OK:
+        status = arena_locked(view, work)
+    if not made:
+        block_free(view, chunk)
+        if notes != NONE:
+            block_free(view, notes)
+    return status, slot, generation
+
+
+def queue_hold(view: View, slot: int, generation: int) -> Status:
+    """Hold a queue that a handle or a parent names. STALE: it is gone already.
+
+    Set before it is looked at: from then on it cannot be reclaimed.
+    """
+
+    def work() -> Status:
+        holding_set(view, slot)
+        status = queue_check(view, view.queues[slot], generation)
+        if status is not OK:
+            holding_clear(view, slot)
+        return status
+
+    return arena_locked(view, work) if slot < view.arena.queues_used else Status.STALE
+
+
+def queue_shut(view: View, slot: int, generation: int, immediate: bool) -> Status:
+    """Refuse further puts; *immediate*: drop what is queued as well. Wakes everybody."""
+    queue = view.queues[slot]
+
+    def work() -> Status:
+        status = queue_check(view, queue, generation)
+        if status is OK and queue.state != STATE_SHUT_NOW:
+            queue.state = STATE_SHUT_NOW if immediate else STATE_SHUT
+        for wake in (queue.items, queue.room, queue.done):
+            wake_bump(wake)
+        return status
+
+    status = queue_locked(view, slot, now() + LOCK_PATIENCE_NS, work)
+    for wake in (queue.items, queue.room, queue.done):
+        wait_wake(wake.address, EVERYBODY)
+    return status
+
+
+# --- Tasks of a joinable queue: queued items and those taken and not yet done ---------------
+
+
+def tasks_open(view: View, queue: SharedQueue) -> int:
+    """Under Q: tasks put and not done."""
+    queued = 0 if queue.state == STATE_SHUT_NOW else queue_size(queue)
+    cells = queue_tally(view, queue)[: view.arena.participants_used]
+    return queued + sum(map(tally_open, cells))
+
+
+def tally_finish(view: View, queue: SharedQueue) -> None:
+    """Under Q: take one off the tally.
+
+    Of this process, else of one that has tasks open, since a task may be finished by another
+    process than took it.
+    """
+    cells = queue_tally(view, queue)
+    whose = identity_index(view.me)
+    if tally_open(cells[whose]) <= 0:
+        for index in range(view.arena.participants_used):
+            if tally_open(cells[index]) > 0:
+                whose = index
+                break
+    cells[whose] = tally_pack(tally_open(cells[whose]) - 1, 0)
+
+
+def task_done(view: View, slot: int, generation: int) -> Status:
+    """One task is done. EMPTY: more were done than were put."""
+    queue = view.queues[slot]
+    wake = False
+
+    def work() -> Status:
+        nonlocal wake
+        status = queue_check(view, queue, generation)
+        if status is not OK:
+            return status
+        still_open = tasks_open(view, queue)
+        if still_open <= 0:
+            return Status.EMPTY
+        tally_finish(view, queue)
+        wake = still_open == 1 and wake_decide(queue.done)
+        return OK
+
+    status = queue_locked(view, slot, now() + LOCK_PATIENCE_NS, work)
+    if wake:
+        wait_wake(queue.done.address, EVERYBODY)
+    return status
+
+
+def tasks_await(view: View, slot: int, generation: int, deadline: int) -> tuple[Status, int]:
+    """Wait, at most a tick, until no task is open.
+
+    OK: none is. LOST: so many tasks died with their takers; told once. TIMEOUT, INTERRUPTED,
+    BUSY: ask again.
+    """
+    queue = view.queues[slot]
+    lost, seq = 0, None
+
+    def announce() -> Status:
+        nonlocal lost, seq
+        status = queue_check(view, queue, generation)
+        if status is not OK:
+            return status
+        lost = queue.lost & 0xFFFFFFFF
+        if lost:
+            queue.lost = 0
+            return Status.LOST
+        if tasks_open(view, queue) > 0:
+            seq = wake_announce(queue.done)
+        return OK
+
+    def retract() -> Status:
+        wake_retract(queue.done)
+        return OK
+
+    status = queue_locked(view, slot, deadline, announce)
+    if seq is None:
+        return status, lost
+    try:
+        slept = wait_sleep(queue.done.address, seq, deadline)
+    finally:
+        queue_locked(view, slot, now() + TICK_NS, retract)
+    if slept is Status.TIMEOUT:
+        arena_tick(view)
+    return (Status.TIMEOUT if slept is OK else slept), 0
