@@ -45,15 +45,15 @@ static int step(const char *name, uint32_t kills)
     return 2;
 }
 
-/* load SEED SECONDS PRODUCERS CONSUMERS MAXSIZE OUTSIDE POINT... */
+/* load SEED KILLS PRODUCERS CONSUMERS MAXSIZE ONE_POINT POINT... */
 static int run_load(int count, char **arguments)
 {
     load_plan plan = {
-        .seconds = atof(arguments[1]),
+        .kills = (uint32_t)atoi(arguments[1]),
         .producers = (uint32_t)atoi(arguments[2]),
         .consumers = (uint32_t)atoi(arguments[3]),
         .maxsize = (uint32_t)atoi(arguments[4]),
-        .outside = atoi(arguments[5]),
+        .one_point = atoi(arguments[5]),
         .points = arguments + 6,
         .point_count = count - 6,
     };
@@ -76,6 +76,6 @@ int main(int argc, char **argv)
         return 0;
     }
     fprintf(stderr, "usage: %s basics | steppable | scenarios | step SEED KILLS SCENARIO | limits SEED |\n"
-            "  load SEED SECONDS PRODUCERS CONSUMERS MAXSIZE OUTSIDE POINT...\n", argv[0]);
+            "  load SEED KILLS PRODUCERS CONSUMERS MAXSIZE ONE_POINT POINT...\n", argv[0]);
     return 2;
 }

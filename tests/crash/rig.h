@@ -33,7 +33,9 @@ static int rig_fallocate(int fd, int mode, off_t offset, off_t nbytes)
 #undef fallocate
 
 #define RIG_NBYTES ((uint64_t)512 << 20)
+#ifndef RIG_PATIENCE
 #define RIG_PATIENCE 20u /* seconds after which a process that should have finished hangs */
+#endif
 
 static zi_view rig;         /* the arena under test, as this process sees it */
 static char rig_context[256]; /* what is being done, for messages */

@@ -64,6 +64,8 @@ static void survive(void)
         rig.participants[index].reserved_at = 0; /* as if the time to adopt were over */
     for (int dead = 0; arena_sweep(&rig) != 0; dead++) REQUIRE(dead < 4, "the sweep does not end");
     queues_reclaim(&rig);
+    for (uint32_t slot = 0; slot < rig.arena->queues_used; slot++)
+        REQUIRE(!rig.queues[slot].used || holding_any(&rig, slot) || handle_any(&rig, slot), "queue %u, which nobody has, stays", slot);
     check(step_held);
     for (uint32_t slot = 0; slot < rig.arena->queues_used; slot++) {
         if (!rig.queues[slot].used) continue;

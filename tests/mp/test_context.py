@@ -139,10 +139,12 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_queues_are_ours_and_know_their_context(method: str) -> None:
     context = zeroipc.mp.get_context(method)
-    assert (context.Queue().args, context.Queue().options) == ((0,), {"ctx": context})
+    assert context.Queue().args == (0,)
     assert context.Queue(3).args == context.Queue(maxsize=3).args == (3,)
     assert context.JoinableQueue(3).args == context.JoinableQueue(maxsize=3).args == (3,)
-    assert context.JoinableQueue().options == context.SimpleQueue().options == {"ctx": context}
+    assert context.Queue().options == {"ctx": context, "name": None}
+    assert context.JoinableQueue(name="n").options == {"ctx": context, "name": "n"}
+    assert context.SimpleQueue().options == {"ctx": context}
     assert context.SimpleQueue().args == ()
 
 
@@ -150,7 +152,7 @@ def test_queues_are_ours_and_know_their_context(method: str) -> None:
 def test_module_functions_use_the_current_method() -> None:
     for function in (zeroipc.mp.Queue, zeroipc.mp.JoinableQueue, zeroipc.mp.SimpleQueue):
         made: Any = function()
-        assert made.options == {"ctx": zeroipc.mp.get_context()}
+        assert made.options["ctx"] == zeroipc.mp.get_context()
 
 
 @pytest.mark.usefixtures("stand_ins")

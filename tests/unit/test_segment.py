@@ -403,4 +403,4 @@ def test_no_descriptor_or_mapping_leaks(segment_names: Callable[[], str]) -> Non
         segment.unlink()
     del segment
     assert len(os.listdir("/proc/self/fd")) == before
-    assert f"{os.getpid()}-" not in _mapped() or sys.platform != "linux"
+    assert f"zi-test-{os.getpid()}-" not in _mapped() or sys.platform != "linux"

@@ -223,7 +223,8 @@ def arena_locked(view: View, work: Callable[[], Status]) -> Status:
 def block_inherited(view: View, block: SharedBlock) -> bool:
     """Under A: whether a child that was forked while the block was in view may still run.
 
-    Conservative: any live process of the arena that was forked in that span counts.
+    Conservative: any live process of the arena counts that was forked in that span or descends
+    from one that was.
     """
     if block.inherited_from == 0:
         return False

@@ -39,6 +39,8 @@ from .wait import now
 
 KEEP = 24 << 20
 """Free bytes that stay warm when all is idle."""
+IDLE_MAX = 32 << 20
+"""Reserved bytes from which on the trimmer stays."""
 TRIM_PERIOD = 0.5
 TRIM_IDLE = 2
 TRIM_PATIENCE = 4
@@ -88,7 +90,7 @@ class Trimmer:
                 count += once
                 if once == 0:
                     break
-            quiet = 0 if count or self._view.arena.reserved > KEEP else quiet + 1
+            quiet = 0 if count or self._view.arena.reserved > IDLE_MAX else quiet + 1
         self._thread = None
 
 
@@ -328,6 +330,11 @@ class Arena:
         while once := arena_trim(self.view, keep, 0):
             count += once
         return count
+
+    def shrink(self) -> int:
+        """Shrink the rings of empty queues; return how many there were."""
+        check_outermost("shrink")
+        return queues_shrink(self.view)
 
     def deregister(self) -> None:
         """Leave the arena, unless arrays of it are still in use here."""

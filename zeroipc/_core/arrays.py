@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from functools import lru_cache
+from functools import cache
 from pickle import PickleBuffer
 from typing import Any
 
 from ..errors import MovedError
-from .arena import block_bytes
-from .arena_type import Block, Draft, View, draft_alloc
+from .arena import View, block_bytes
+from .arena_type import Block, Draft, draft_alloc
 from .layout import (
     ARRAY_HEAD,
     INLINE_MAX,
@@ -60,7 +60,7 @@ def references(array: Any) -> tuple[int, int]:
     return sys.getrefcount(inner), sys.getrefcount(inner.base)
 
 
-@lru_cache(maxsize=1)
+@cache
 def references_alone() -> tuple[int, int]:
     """Return what `references` says of an array that nothing else shows.
 
@@ -74,14 +74,18 @@ def references_alone() -> tuple[int, int]:
     return references(array)
 
 
+def is_alone(array: Any) -> bool:
+    """Return whether nothing else shows the memory under the inner array."""
+    return array_is(array.base) and references(array) == references_alone()
+
+
 def loan_move(draft: Draft, array: Any, block: Block) -> None:
     """Move the block: it stays pinned as long as this process shows the array."""
     if len(draft.message.blocks) == MESSAGE_BLOCKS:
         raise ValueError(f"a message carries at most {MESSAGE_BLOCKS} blocks")
     view = draft.arena.view
+    draft.loan, draft.loan_array = block, array
     array.setflags(write=False)
-    draft.loan = block
-    draft.loan_array = array
     view.blocks[block.id].lender = view.me
     draft.message.blocks.append(block.id)
 
@@ -98,11 +102,12 @@ def encode_buffer(draft: Draft, array: Any, buffer: memoryview, character: str) 
     """Encode an array of numbers that is contiguous in one order or the other."""
     view, message, nbytes = draft.arena.view, draft.message, buffer.nbytes
     fortran = buffer.ndim > 1 and not buffer.c_contiguous
+    alone = is_alone(array)  # asked before this function has references of its own
     block, offset, data = loan_of(array), 0, b""
     if block is not None and block.moved:
         raise MovedError("the array was moved: it was put into a queue before")
     message.kind = PAYLOAD_ARRAY
-    if block is not None and may_move(draft, array, block, buffer):
+    if block is not None and alone and may_move(draft, block, buffer):
         address = array.__array_interface__["data"][0]
         offset = address - view.mapping.address - view.blocks[block.id].offset
         message.kind |= PAYLOAD_LOAN
@@ -118,20 +123,10 @@ def encode_buffer(draft: Draft, array: Any, buffer: memoryview, character: str) 
     message.payload = head + lengths + data
 
 
-def may_move(draft: Draft, array: Any, block: Block, buffer: memoryview) -> bool:
-    """Return whether the array is a loan of this process that nothing else shows."""
-    return (
-        block._arena is draft.arena
-        and block.identity == draft.arena.view.me
-        and not buffer.readonly
-        and buffer.nbytes > PAGE
-        and references(array) == _with_caller(references_alone())
-    )
-
-
-def _with_caller(alone: tuple[int, int]) -> tuple[int, int]:
-    """Add the references of encode_buffer and may_move to the block."""
-    return alone[0], alone[1] + 2
+def may_move(draft: Draft, block: Block, buffer: memoryview) -> bool:
+    """Return whether a loan is this process's to give away, and worth it."""
+    mine = block._arena is draft.arena and block.identity == draft.arena.view.me
+    return mine and not buffer.readonly and buffer.nbytes > PAGE
 
 
 def array_encode(draft: Draft, array: Any) -> bool:
@@ -155,7 +150,7 @@ def array_encode(draft: Draft, array: Any) -> bool:
 # --- Decode -----------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=None)
+@cache
 def dtype_of(character: str) -> Any:
     """Return NumPy's dtype."""
     import numpy as np
@@ -173,7 +168,7 @@ def array_decode(view: View, message: Message, block: Block | None) -> Any:
     if start > len(payload) or ndim > MAX_NDIM:
         raise error_of(Status.DAMAGED, view)
     lengths = memoryview(payload)[_HEAD.size : start].cast("Q").tolist()
-    memory = bytearray(payload[start:]) if block is None else block
+    memory: Any = bytearray(payload[start:]) if block is None else block
 
     import numpy as np
 

@@ -1,19 +1,21 @@
 """Task queues: which item each worker took last, and taking an item back.
 
 A worker has a number; each get notes the item's number under it, before the commit. So when a
-worker dies, the one item it may have died with is known: its claim, unless that item is still
-in the queue.
+worker dies, the one item it may have died with is known: its claim. Of a worker that died
+before the commit, the repair of the lock voids the claim before anyone else can take the item.
 """
 
 from __future__ import annotations
 
 from .arena import LOCK_PATIENCE_NS, View
-from .layout import NONE, PARTICIPANTS, PAYLOAD_CANCELLED, RECORD, RECORD_LINK
+from .layout import NONE, PAYLOAD_CANCELLED, RECORD, RECORD_LINK
 from .mqueue import (
     ITEM_MASK,
     cursor_load,
     items_between,
     queue_check,
+    queue_claims,
+    queue_has_item,
     queue_locked,
     queue_size,
     record_at,
@@ -24,23 +26,17 @@ from .status import OK, Status
 from .wait import now
 
 
-def queue_claims(view: View, slot: int) -> memoryview:
-    """Return the items that the workers took last, one 32-bit word for each number."""
-    first = view.blocks[view.queues[slot].claims].offset // 4
-    return view.mapping.u32[first : first + PARTICIPANTS]
-
-
 def claim_of(view: View, slot: int, number: int) -> int:
     """Return the item that worker *number* took last.
 
     NONE while it has taken none or the item is still in the queue.
     """
     queue = view.queues[slot]
-    item: int = queue_claims(view, slot)[number]
-    if item == NONE:
+    claims = queue_claims(view, queue)
+    item = claims[number]
+    if item == NONE or queue_has_item(queue, item):
         return NONE
-    head = cursor_load(queue.head).item
-    return NONE if items_between(head, item) < queue_size(queue) else item
+    return int(claims[number])  # again: it may have been void, and its item just taken
 
 
 def record_find(view: View, queue: SharedQueue, item: int) -> int:

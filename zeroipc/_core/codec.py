@@ -255,7 +255,8 @@ def decode_parts(arena: Arena, message: Message, block: Block) -> Any:
     table = _PARTS.size + count * _PART.size
     if count > PARTS_MAX or table + (nbytes if inlined else 0) > len(payload):
         raise error_of(Status.DAMAGED, arena.view)
-    whole = PickleBuffer(block).raw()
+    memory: Any = block
+    whole = PickleBuffer(memory).raw()
     buffers = []
     for index in range(count):
         _, readonly, offset, length = _PART.unpack_from(payload, _PARTS.size + index * _PART.size)

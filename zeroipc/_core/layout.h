@@ -115,7 +115,9 @@
 
 /* Where the first block lies. */
 #define ZI_DATA_OFFSET 0x2412000
-#define ZI_LAYOUT_SUM 0x1b4874dc
+
+/* Both sides of an arena must agree on all of the transport's layouts. */
+#define ZI_LAYOUT_SUM UINT64_C(0x8261218c)
 
 /* Header of a named segment, version 2, at offset 0. */
 typedef struct zi_table {

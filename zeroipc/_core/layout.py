@@ -150,7 +150,9 @@ ARENA = Layout(
         U32("creator_pid", "who made it and unlinks it"),
         U32("layout_sum", "checksum of this layout: both sides must agree on all of it"),
         U64("creator_start", "the creator's start time, clock ticks since boot"),
-        Mutex("lock", "A: guards all that follows up to `dirty`, and what blocks say of themselves"),
+        Mutex(
+            "lock", "A: guards all that follows up to `dirty`, and what blocks say of themselves"
+        ),
         U32("participants_used", "entries that were ever used"),
         U32("queues_used", "slots that were ever used"),
         U32("blocks_used", "descriptors in use; their extents touch one another"),
@@ -165,7 +167,12 @@ ARENA = Layout(
         U32("queues_dirty", "set after a holding was dropped without the lock"),
         U32("space_seq", "futex word: memory came free"),
         U32("space_waiters", "how many wait for memory; a hint"),
-        U8("group_dirty", "which groups of blocks to look at", count=BLOCKS // DIRTY_GROUP, line=True),
+        U8(
+            "group_dirty",
+            "which groups of blocks to look at",
+            count=BLOCKS // DIRTY_GROUP,
+            line=True,
+        ),
     ),
     doc="The first bytes of an arena.",
 )
@@ -313,4 +320,12 @@ DATA_OFFSET = BLOCKS_OFFSET + BLOCKS * BLOCK.nbytes
 LAYOUTS = (ARENA, PARTICIPANT, QUEUE, BLOCK, RECORD, PARTS, PART, ARRAY_HEAD)
 """The layouts of the transport; their names and offsets make `layout_sum`."""
 
-LAYOUT_SUM = crc32(repr([(x.name, x.nbytes, x.fields) for x in LAYOUTS]).encode())
+LAYOUT_SUM = crc32(
+    repr(
+        [
+            (x.name, x.nbytes, [(f.name, f.ctype, f.length, f.offset) for f in x.fields])
+            for x in LAYOUTS
+        ]
+    ).encode()
+)
+"""Both sides of an arena must agree on all of the transport's layouts."""

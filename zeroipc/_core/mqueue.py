@@ -224,6 +224,20 @@ def tally_repair(view: View, queue: SharedQueue) -> None:
     queue.lost = queue.lost & 0xFFFFFFFF
 
 
+def queue_claims(view: View, queue: SharedQueue) -> memoryview:
+    """Return the items that the workers took last, one 32-bit word for each number."""
+    first = view.blocks[queue.claims].offset // 4
+    return view.mapping.u32[first : first + PARTICIPANTS]
+
+
+def claims_repair(view: View, queue: SharedQueue) -> None:
+    """Under Q, after its holder died: nobody has taken what is still in the queue."""
+    claims = queue_claims(view, queue)
+    for number, item in enumerate(claims):
+        if item != NONE and queue_has_item(queue, item):
+            claims[number] = NONE
+
+
 def queue_repair(view: View, slot: int) -> None:
     """Under Q and A, after the holder of Q died, before any new commit.
 
@@ -233,6 +247,8 @@ def queue_repair(view: View, slot: int) -> None:
     queue = view.queues[slot]
     if queue.used and queue.tally != NONE:
         tally_repair(view, queue)
+    if queue.used and queue.claims != NONE:
+        claims_repair(view, queue)
     for number in range(view.arena.blocks_used):
         block = view.blocks[number]
         owner = block.owner
@@ -453,10 +469,10 @@ def get_tally(view: View, queue: SharedQueue, item: int) -> memoryview | None:
 def get_claim(view: View, queue: SharedQueue, claimant: int, item: int) -> None:
     """Under Q, before the commit: note which item a worker takes.
 
-    Should it die in between, the item is still queued, and claim_of sees that.
+    Should it die in between, the item is still queued, and claims_repair sees that.
     """
     if queue.claims != NONE and claimant < PARTICIPANTS:
-        view.mapping.u32[view.blocks[queue.claims].offset // 4 + claimant] = item
+        queue_claims(view, queue)[claimant] = item
 
 
 def get_locked(view: View, slot: int, message: Message) -> Status:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import operator
-import threading
-from collections.abc import Sequence
+import pickle
 from queue import Full
 from typing import Any
 
@@ -19,11 +18,10 @@ from ..errors import (
     OwnerDiedError,
     QueueFullError,
     ShmFullError,
-    ShutDown,
 )
 from .arena import View, block_free, class_pages
 from .arena_type import Arena, Draft, draft_alloc
-from .claims import claim_of, queue_cancel, queue_claims
+from .claims import claim_of, queue_cancel
 from .codec import (
     draft_dropped,
     draft_encode,
@@ -40,75 +38,29 @@ from .layout import (
     PARTICIPANTS,
     PAYLOAD_CANCELLED,
     PAYLOAD_PICKLE,
+    QUEUES,
+    ROWS_OFFSET,
     STATE_OPEN,
 )
-from .mqueue import Message, queue_get, queue_has_item, queue_put, queue_size
-from .mutex import TICK_NS, check_outermost, here
-from .participant import holding_clear
+from .mqueue import Message, queue_claims, queue_has_item, queue_size
+from .mutex import check_outermost, here
+from .participant import identity_index
+from .patience import (
+    GET_SIDE,
+    PUT_SIDE,
+    Side,
+    deadline_of,
+    queue_poll,
+    queue_receive,
+    queue_send,
+)
 from .records import SharedQueue
 from .registry import queue_hold, queue_shut, task_done, tasks_await
-from .shrink import queue_is_large
 from .status import NO_ROOM, OK, Status, error_of
-from .sweep import arena_await_space, queue_await_items, queue_await_room
-from .wait import FOREVER, now
+from .wait import now
 
 MANY = 8
 """Messages per locked visit of get_many."""
-
-
-# --- Time and waiting -------------------------------------------------------------------------
-
-
-def deadline_of(timeout: float | None) -> int:
-    """Return when *timeout* seconds are over, None never; negative is zero."""
-    if timeout is None:
-        return FOREVER
-    seconds = max(float(timeout), 0.0)
-    return now() + int(seconds * 1e9) if seconds < 1e9 else FOREVER
-
-
-def lock_deadline(deadline: int) -> int:
-    """Return how long to wait for a lock.
-
-    A tick, so that a call without patience still succeeds against the short critical sections
-    of others, and one with patience looks for signals.
-    """
-    tick = now() + TICK_NS
-    return tick if deadline == 0 else min(deadline, tick)
-
-
-def is_late(deadline: int) -> bool:
-    """Return whether the time is over."""
-    return deadline == 0 or now() >= deadline
-
-
-def park_at_exit(view: View) -> None:
-    """Keep a thread that waits while its process ends from waking up with an error.
-
-    The process has left the arena, and only a daemon thread can still be here.
-    """
-    if view.me == 0:
-        threading.Event().wait()
-
-
-def await_room(view: View, slot: int, why: Status, until: int, first: bool) -> Status:
-    """Wait for what a put lacked."""
-    if why is Status.BUSY:
-        return OK
-    if why is Status.FULL:
-        return queue_await_room(view, slot, until, first)
-    return arena_await_space(view, until)
-
-
-def may_wait(patient: bool, status: Status) -> bool:
-    """Return whether a put that failed so may succeed later.
-
-    A *patient* one waits for memory as it does for room; a queue without bound keeps what it
-    cannot put.
-    """
-    if status is Status.BUSY:
-        return True
-    return patient and (status is Status.FULL or status in NO_ROOM)
 
 
 # --- Puts of nested calls -----------------------------------------------------------------------
@@ -127,6 +79,7 @@ class Deferred:
         self._message = Message()
 
     def __call__(self) -> None:
+        """Make the put, unless that was done."""
         if self._message.went:
             return
         try:
@@ -162,14 +115,23 @@ class MessageQueue:
         "_held",
         "_slot",
         "_spilling",
+        "_watched",
     )
     _arena: Arena | None
+    _slot: int
+    _generation: int
+    _claimant: int
+    _held: bool
+    _closed: bool
+    _spilling: bool
+    _watched: bool
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return a queue that is not attached yet; subclasses take any arguments."""
         self = super().__new__(cls)
         self._arena = None
         self._slot = self._generation = self._claimant = 0
-        self._held = self._closed = self._spilling = False
+        self._held = self._closed = self._spilling = self._watched = False
         return self
 
     def _attach(self, arena: Arena, slot: int, generation: int) -> None:
@@ -194,12 +156,13 @@ class MessageQueue:
         if arena is None or not self._held or arena.view.me == 0:
             return
         self._held = False
-        holds, slot = arena.holds, self._slot
+        holds, slot, rows = arena.holds, self._slot, arena.view.bytes
+        cell = ROWS_OFFSET + identity_index(arena.view.me) * QUEUES + slot
+        # Nothing is called from here to the store: no other thread attaches in between.
         holds[slot] -= 1
-        if holds[slot] == 0:
-            holding_clear(arena.view, slot)
-            if holds[slot]:  # another thread has just attached
-                arena.rehold(slot)
+        if not holds[slot]:
+            rows[cell] = 0  # holding_clear
+            arena.view.arena.queues_dirty = 1
 
     @property
     def _handle(self) -> tuple[Arena | None, int, int]:
@@ -209,33 +172,39 @@ class MessageQueue:
     @property
     def _maxsize(self) -> int:
         """Most items; 0: no bound."""
-        return self._made().maxsize
+        return self._record().maxsize
 
-    def _made(self) -> SharedQueue:
-        """Return the shared record.
+    def _home(self) -> Arena:
+        """Return the arena.
 
         Raises:
             RuntimeError: __init__ or __setstate__ has not run.
         """
         if self._arena is None:
             raise RuntimeError("the queue's __init__ was not called")
-        return self._arena.view.queues[self._slot]
+        return self._arena
 
-    def _check_closed(self) -> tuple[Arena, SharedQueue]:
-        """Return the arena and the shared record.
+    def _record(self) -> SharedQueue:
+        return self._home().view.queues[self._slot]
+
+    def _open_home(self) -> Arena:
+        """Return the arena.
 
         Raises:
             ClosedQueueError: close() was called here.
         """
-        queue = self._made()
+        arena = self._home()
         if self._closed:
             raise ClosedQueueError(f"Queue {self!r} is closed")
-        assert self._arena is not None
-        return self._arena, queue
+        return arena
+
+    def _view(self, what: str) -> View:
+        """Return the view of the arena, for a call that takes locks and cannot be put off."""
+        check_outermost(what)
+        return self._home().view
 
     def _error(self, status: Status) -> Exception:
-        assert self._arena is not None
-        return error_of(status, self._arena.view)
+        return error_of(status, self._home().view)
 
     # --- Put ---
 
@@ -244,11 +213,11 @@ class MessageQueue:
         self._put_object(obj, deadline_of(timeout) if block else 0)
 
     def put_nowait(self, obj: Any) -> None:
-        """The same as put(obj, False)."""  # noqa: D401 - as the standard library says it
+        """Put obj at once, as put(obj, False) does."""
         self._put_object(obj, 0)
 
     def _put_object(self, obj: Any, deadline: int) -> None:
-        arena, queue = self._check_closed()
+        arena, queue = self._open_home(), self._record()
         if here.held or here.draining:
             self._put_later(queue, obj, deadline)
         elif self._spilling:
@@ -287,18 +256,14 @@ class MessageQueue:
 
     def _put_pickle(self, put: Deferred) -> None:
         """Make a put that was left by a nested call."""
-        arena = self._arena
-        assert arena is not None
-        bounded = self._made().maxsize != 0
-        deadline = put._deadline
+        arena, deadline = self._home(), put._deadline
+        bounded = self._record().maxsize != 0
         try:
             status = self._send(put.draft(arena, deadline if bounded else 0), bounded, deadline)
         except ShmFullError as error:
             if bounded:
                 raise _full_as_queue(error) from None
             status = Status.FULL
-        import pickle
-
         self._put_outcome(status, bounded, None if status is OK else pickle.loads(put._data))
 
     def _put_now(self, obj: Any, timeout: float | None) -> None:
@@ -308,10 +273,8 @@ class MessageQueue:
             ShmFullError: there was none in time.
         """
         check_outermost("_put_now")
-        self._made()
-        assert self._arena is not None
         deadline = deadline_of(timeout)
-        draft = Draft(self._arena, deadline)
+        draft = Draft(self._home(), deadline)
         draft_encode(draft, obj)
         status = self._send(draft, True, deadline)
         if status is not OK:
@@ -319,13 +282,10 @@ class MessageQueue:
 
     def _put_task(self, obj: Any) -> tuple[int, int]:
         """Put without waiting; return the item number and the bytes it takes."""
-        check_outermost("_put_task")
-        self._made()
-        arena = self._arena
-        assert arena is not None
-        draft = Draft(arena, 0)
+        blocks = self._view("_put_task").blocks
+        draft = Draft(self._home(), 0)
         draft_encode(draft, obj)
-        blocks, nbytes = arena.view.blocks, len(draft.message.payload)
+        nbytes = len(draft.message.payload)
         nbytes += sum(class_pages(blocks[number].cls) * PAGE for number in draft.message.blocks)
         status = self._send(draft, False, 0)
         if status is not OK:
@@ -334,21 +294,10 @@ class MessageQueue:
 
     def _send(self, draft: Draft, patient: bool, deadline: int) -> Status:
         """Put the message, waiting for what may come; a draft that is not sent is undone."""
-        view, slot = draft.arena.view, self._slot
-        messages = [draft.message]
-        first = True
         try:
-            status = queue_put(view, slot, self._generation, messages, 0)
-            while may_wait(patient, status):
-                if is_late(deadline) and (status is not Status.BUSY or not first):
-                    break
-                until = lock_deadline(deadline)
-                if await_room(view, slot, status, until, first) is not Status.INTERRUPTED:
-                    status = queue_put(view, slot, self._generation, messages, until)
-                park_at_exit(view)
-                draft.arena.idle()
-                first = False
-            return status
+            return queue_send(
+                draft.arena, self._slot, self._generation, [draft.message], patient, deadline
+            )
         finally:
             if draft.message.went:
                 draft_sent(draft)
@@ -366,19 +315,23 @@ class MessageQueue:
         return self._get_object(deadline_of(timeout) if block else 0)
 
     def get_nowait(self) -> Any:
-        """The same as get(False)."""  # noqa: D401 - as the standard library says it
+        """Take the next object at once, as get(False) does."""
         return self._get_object(0)
 
     def _get_object(self, deadline: int) -> Any:
-        arena, _ = self._check_closed()
+        arena = self._open_home()
         check_outermost("get")
         while True:
             message = Message(self._claimant)
             status = self._receive(arena, [message], deadline)
+            if status is not OK or not drop_cancelled(arena, message):
+                break
+        try:
             if status is not OK:
                 raise self._error(status)
-            if not drop_cancelled(arena, message):
-                return message_decode(arena, message)
+            return message_decode(arena, message)
+        finally:
+            self._tell_watch()
 
     def get_many(self, limit: int, block: bool = True, timeout: float | None = None) -> list[Any]:
         """Wait for one object, then take up to *limit* that are there."""
@@ -386,73 +339,68 @@ class MessageQueue:
         if limit < 1:
             raise ValueError(f"limit must be at least 1: limit={limit}")
         deadline = deadline_of(timeout) if block else 0
-        arena, _ = self._check_closed()
+        arena = self._open_home()
         check_outermost("get_many")
         found: list[Any] = []
+        try:
+            self._get_many(arena, found, limit, deadline)
+        finally:
+            self._tell_watch()
+        return found
+
+    def _get_many(self, arena: Arena, found: list[Any], limit: int, deadline: int) -> None:
         while len(found) < limit:
             count = min(limit - len(found), MANY)
             messages = [Message(self._claimant) for _ in range(count)]
             status = self._receive(arena, messages, 0 if found else deadline)
-            if status is not OK:
-                if found:
-                    break
-                raise self._error(status)
-            append_decoded(arena, found, [message for message in messages if message.went])
-        return found
-
-    def _receive(self, arena: Arena, messages: Sequence[Message], deadline: int) -> Status:
-        """Get messages, waiting for the first; blocks of what an exception loses go back."""
-        view, slot = arena.view, self._slot
-        queue = view.queues[slot]
-        status, first = Status.EMPTY, True
-        try:
-            if deadline == 0 or queue_size(queue) != 0:  # a look spares the putter the lock
-                status = queue_get(view, slot, self._generation, messages, 0)
-            while status in (Status.EMPTY, Status.BUSY):
-                if is_late(deadline) and (status is Status.EMPTY or not first):
-                    break
-                until = lock_deadline(deadline)
-                waited = OK
-                if status is not Status.BUSY:
-                    waited = queue_await_items(view, slot, until, first)
-                if waited is not Status.INTERRUPTED:
-                    status = queue_get(view, slot, self._generation, messages, until)
-                park_at_exit(view)
-                arena.idle()
-                first = False
             if status is OK:
-                arena.idle(queue_is_large(view, queue))
+                append_decoded(arena, found, [message for message in messages if message.went])
+            elif found:
+                return
+            else:
+                raise self._error(status)
+
+    def _tell_watch(self) -> None:
+        """After a get: a watched queue may have become empty."""
+        if self._watched:
+            self._taken()
+
+    def _taken(self) -> None:
+        """Learn that a watched queue may have become empty."""
+        raise NotImplementedError
+
+    def _receive(self, arena: Arena, messages: list[Message], deadline: int) -> Status:
+        """Get messages, waiting for the first; blocks of what an exception loses go back."""
+        try:
+            return queue_receive(arena, self._slot, self._generation, messages, deadline)
         except BaseException:
             for message in messages:
                 if message.went:
                     drop(arena, message)
             raise
-        return Status.EMPTY if status is Status.BUSY else status  # a stopped process holds Q
 
     # --- The rest ---
 
     def qsize(self) -> int:
         """Return how many objects are in the queue, at some moment."""
-        return queue_size(self._made())
+        return queue_size(self._record())
 
     def _poll(self, timeout: float | None) -> bool:
-        """Wait until there is something to get; whether there is."""
-        queue = self._made()
-        assert self._arena is not None
-        check_outermost("_poll")
-        view, deadline, first = self._arena.view, deadline_of(timeout), True
-        while queue_size(queue) == 0 and queue.state == STATE_OPEN and now() < deadline:
-            queue_await_items(view, self._slot, lock_deadline(deadline), first)
-            park_at_exit(view)
-            first = False
-        return queue_size(queue) != 0
+        """Wait until a get would not; whether it would not."""
+        return self._poll_side("_poll", GET_SIDE, timeout)
+
+    def _poll_room(self, timeout: float | None) -> bool:
+        """Wait until a put would not; whether it would not."""
+        return self._poll_side("_poll_room", PUT_SIDE, timeout)
+
+    def _poll_side(self, what: str, side: Side, timeout: float | None) -> bool:
+        view, deadline = self._view(what), deadline_of(timeout)
+        return queue_poll(view, self._slot, side, deadline, lambda: self._closed)
 
     def _shutdown(self, immediate: bool) -> None:
         """Refuse puts; True: drop what is queued."""
-        self._made()
-        assert self._arena is not None
-        check_outermost("shutdown")
-        status = queue_shut(self._arena.view, self._slot, self._generation, bool(immediate))
+        view = self._view("shutdown")
+        status = queue_shut(view, self._slot, self._generation, bool(immediate))
         if status is not OK:
             raise self._error(status)
 
@@ -461,11 +409,8 @@ class MessageQueue:
 
         Raises:
             ValueError: called more often than items were put.
-        """  # noqa: D401 - an event, not a command
-        self._made()
-        assert self._arena is not None
-        check_outermost("task_done")
-        status = task_done(self._arena.view, self._slot, self._generation)
+        """
+        status = task_done(self._view("task_done"), self._slot, self._generation)
         if status is Status.EMPTY:
             raise ValueError("task_done() called too many times")
         if status is not OK:
@@ -477,13 +422,10 @@ class MessageQueue:
         Raises:
             OwnerDiedError: tasks died with their takers; told once.
         """
-        self._made()
-        assert self._arena is not None
-        check_outermost("join")
-        deadline = deadline_of(timeout)
+        view, deadline = self._view("join"), deadline_of(timeout)
         again = (Status.TIMEOUT, Status.INTERRUPTED, Status.BUSY)
         while True:
-            status, lost = tasks_await(self._arena.view, self._slot, self._generation, deadline)
+            status, lost = tasks_await(view, self._slot, self._generation, deadline)
             if status not in again or now() >= deadline:
                 break
         if status is Status.LOST:
@@ -497,13 +439,11 @@ class MessageQueue:
     # --- Tasks of workers ---
 
     def _worker(self, number: int) -> View:
-        queue = self._made()
-        assert self._arena is not None
-        if queue.claims == NONE or not 0 <= number < PARTICIPANTS:
+        if self._record().claims == NONE or not 0 <= number < PARTICIPANTS:
             raise ValueError(
                 f"the queue notes no claims, or there is no such worker: number={number}"
             )
-        return self._arena.view
+        return self._home().view
 
     def _claim(self, number: int) -> int | None:
         """Return the item that worker took last and that is not queued, or None."""
@@ -514,18 +454,15 @@ class MessageQueue:
         """Note this process's gets under a worker's number."""
         view = self._worker(number)
         self._claimant = number
-        queue_claims(view, self._slot)[number] = NONE
+        queue_claims(view, self._record())[number] = NONE
 
     def _queued(self, item: int) -> bool:
         """Return whether the item is still queued, at some moment."""
-        return queue_has_item(self._made(), item)
+        return queue_has_item(self._record(), item)
 
     def _cancel(self, item: int) -> bool:
         """Take a queued item back; whether it was still queued."""
-        self._made()
-        assert self._arena is not None
-        check_outermost("_cancel")
-        status = queue_cancel(self._arena.view, self._slot, self._generation, item)
+        status = queue_cancel(self._view("_cancel"), self._slot, self._generation, item)
         if status not in (OK, Status.EMPTY):
             raise self._error(status)
         return status is OK

@@ -160,6 +160,6 @@ def struct_of(layout: Layout) -> struct.Struct:
     """Return what packs and unpacks a record that nobody else looks at meanwhile."""
     text, end = "=", 0
     for field in layout.fields:
-        text += f"{field.offset - end}x{field.count}{_CODES[field.ctype]}"
+        text += f"{field.offset - end}x{field.length}{_CODES[field.ctype]}"
         end = field.end
     return struct.Struct(f"{text}{layout.nbytes - end}x")

@@ -255,5 +255,6 @@ def arena_await_space(view: View, deadline: int) -> Status:
         return OK
     slept = wait_sleep(arena.address(_SPACE_SEQ), seq, min(deadline, soon))
     arena.space_waiters = 0  # who waits still wakes by itself soon
+    arena.space_waiters = 0  # who waits still wakes by itself soon
     arena_tick(view)
     return slept

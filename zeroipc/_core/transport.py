@@ -13,6 +13,16 @@ Nothing here needs a compiler, an atomic read-modify-write, or executable memory
 from __future__ import annotations
 
 from .arena_type import Arena, Block
+from .layout import DATA_OFFSET, NOTE_CLAIMS, NOTE_NOTHING, NOTE_TASKS
 from .queue_type import MessageQueue, send_handle
 
-__all__ = ["Arena", "Block", "MessageQueue", "send_handle"]
+__all__ = [
+    "DATA_OFFSET",
+    "NOTE_CLAIMS",
+    "NOTE_NOTHING",
+    "NOTE_TASKS",
+    "Arena",
+    "Block",
+    "MessageQueue",
+    "send_handle",
+]

@@ -1,0 +1,45 @@
+"""Processes that work together are killed at named points and at random; see README.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash.driver import kills, points, run_all, seed
+
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(1800)]
+
+AT_ONE_POINT = 25
+"""Kills of one run at one point: blocks, for one, are only carved while an arena grows."""
+
+
+def test_deaths_at_each_point(hooked: Path) -> None:
+    chosen, names = seed(), points()
+    rounds = max(1, kills(0) // (AT_ONE_POINT * len(names)))
+    print(f"ZEROIPC_SEED={chosen}")
+    run_all(
+        hooked,
+        [
+            ("load", chosen + turn, AT_ONE_POINT, 2, 2, 0, 1, name, *names)
+            for turn in range(rounds)
+            for name in names
+        ],
+    )
+
+
+# Many producers, few consumers, and the other way round; bounded queues and unbounded ones.
+@pytest.mark.parametrize(
+    ("producers", "consumers", "maxsize"), [(2, 2, 0), (2, 2, 64), (1, 4, 5), (4, 1, 16), (1, 1, 1)]
+)
+def test_deaths_at_random(hooked: Path, producers: int, consumers: int, maxsize: int) -> None:
+    chosen = seed()
+    print(f"ZEROIPC_SEED={chosen}")
+    run_all(
+        hooked,
+        [("load", chosen, kills(7500) // 5, producers, consumers, maxsize, 0, *points())],
+    )
+
+
+def test_thousands_of_queues_a_full_table_and_many_sleepers(hooked: Path) -> None:
+    run_all(hooked, [("limits", seed())])
