@@ -149,7 +149,9 @@ def test_garbage_collection_at_every_step() -> None:
     """)
 
 
-@pytest.mark.parametrize("call", ["q.get()", "full.put(1)", "q.get(timeout=1000)", "tasks.join()", "q.get_many(5)"])
+@pytest.mark.parametrize(
+    "call", ["q.get()", "full.put(1)", "q.get(timeout=1000)", "tasks.join()", "q.get_many(5)"]
+)
 def test_ctrl_c_ends_a_blocked_call(call: str) -> None:
     run_python(f"""
         import os, signal, threading, zeroipc.mp as mp

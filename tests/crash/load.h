@@ -68,6 +68,8 @@ void zi_hook(const char *point)
 static void load_aside(uint64_t turn)
 {
     if (turn % 16 == 0) arena_tick(&rig);
+    uint32_t block;
+    if (block_alloc(&rig, (uint64_t)rand() % MB, ZI_KIND_DATA, &block) == ZI_OK) block_free(&rig, block);
     if (turn % 64 != 0) return;
     rig_queue other;
     if (queue_create(&rig, 0, turn % 128 ? ZI_NOTE_TASKS : ZI_NOTE_CLAIMS, "", &other.slot, &other.generation) == ZI_OK) {

@@ -159,7 +159,7 @@ def test_queues_may_be_among_what_does_not_fit() -> None:
 def test_what_can_never_fit_is_refused_at_once(maxsize: int) -> None:
     run(f"""
         q = mp.Queue({maxsize})
-        for big in (bytes(8 * MB), np.zeros(MB), {{"a": np.zeros(MB)}}, [bytes(2 * MB)] * 1 + [b"z" * 3 * MB]):
+        for big in (bytes(8 * MB), np.zeros(MB), {{"a": np.zeros(MB)}}, [b"z" * 5 * MB]):
             try:
                 q.put(big)
             except errors.ShmFullError as error:
@@ -299,7 +299,10 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
     }
     return real(fd, mode, offset, length);
 }
-int fallocate64(int fd, int mode, off_t offset, off_t length) { return fallocate(fd, mode, offset, length); }
+int fallocate64(int fd, int mode, off_t offset, off_t length)
+{
+    return fallocate(fd, mode, offset, length);
+}
 """
 
 

@@ -50,7 +50,9 @@ def other(source: str, name: str) -> subprocess.Popen[str]:
 def test_unrelated_processes_share_it(name: str) -> None:
     q = mp.Queue(name=name)
     q.put(20)
-    run_python("import sys, zeroipc.mp as mp; q = mp.Queue(name=sys.argv[1]); q.put(q.get() + 1)", name)
+    run_python(
+        "import sys, zeroipc.mp as mp; q = mp.Queue(name=sys.argv[1]); q.put(q.get() + 1)", name
+    )
     assert q.get() == 21
 
 
@@ -97,7 +99,8 @@ def test_is_found_through_a_child_of_its_killed_maker(name: str) -> None:
         "print(os.getpid(), flush=True) if pid == 0 else None; sys.stdin.read()",
         name,
     )
-    assert maker.stdout is not None and maker.stdin is not None
+    assert maker.stdout is not None
+    assert maker.stdin is not None
     child = int(maker.stdout.readline())
     try:
         maker.kill()
@@ -160,11 +163,13 @@ def test_what_differs_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("bad", ["", "a/b", "a\0b"])
 def test_bad_names(bad: str) -> None:
-    pytest.raises(errors.InvalidNameError, mp.Queue, name=bad)
+    with pytest.raises(errors.InvalidNameError):
+        mp.Queue(name=bad)
 
 
 def test_too_long_a_name_is_measured_in_bytes() -> None:
-    pytest.raises(errors.NameTooLongError, mp.Queue, name="ä" * 125)
+    with pytest.raises(errors.NameTooLongError):
+        mp.Queue(name="ä" * 125)
 
 
 def take(name: str, results: object) -> None:

@@ -31,11 +31,23 @@ KINDS: list[Callable[[], Any]] = [mp.Queue, mp.JoinableQueue, mp.SimpleQueue]
 
 def test_full_and_empty() -> None:
     q = mp.Queue(1)
-    for get in (lambda: q.get(False), lambda: q.get(timeout=-1), lambda: q.get(True, 0.01)):
-        pytest.raises(queue.Empty, get)
+    gets: list[Callable[[], Any]] = [
+        lambda: q.get(False),
+        lambda: q.get(timeout=-1),
+        lambda: q.get(True, 0.01),
+    ]
+    for get in gets:
+        with pytest.raises(queue.Empty):
+            get()
     q.put(None)
-    for put in (lambda: q.put(1, False), lambda: q.put(1, timeout=-3), lambda: q.put_nowait(1)):
-        pytest.raises(queue.Full, put)
+    puts: list[Callable[[], None]] = [
+        lambda: q.put(1, False),
+        lambda: q.put(1, timeout=-3),
+        lambda: q.put_nowait(1),
+    ]
+    for put in puts:
+        with pytest.raises(queue.Full):
+            put()
     assert (q.full(), q.empty(), q.qsize()) == (True, False, 1)
     assert q.get(timeout=-1) is None
     assert (q.full(), q.empty(), q.qsize()) == (False, True, 0)
@@ -61,14 +73,17 @@ def test_closed_is_a_value_error_and_an_os_error(make: Callable[[], Any]) -> Non
 
 def test_simple_queue_says_that_its_ends_are_closed() -> None:
     q = mp.SimpleQueue()
-    assert not q._reader.closed and not q._writer.closed
+    assert not q._reader.closed
+    assert not q._writer.closed
     q.close()
-    assert q._reader.closed and q._writer.closed
+    assert q._reader.closed
+    assert q._writer.closed
 
 
 def test_join_thread_needs_a_closed_queue() -> None:
     q = mp.Queue()
-    pytest.raises(AssertionError, q.join_thread)
+    with pytest.raises(AssertionError):
+        q.join_thread()
     q.put(1)
     q.cancel_join_thread()
     q.close()
@@ -87,7 +102,8 @@ def test_a_queue_that_was_never_made_raises() -> None:
     kind = type(mp.Queue())
     q = kind.__new__(kind)
     for call in (lambda: q.put(1), q.get, q.qsize, lambda: q.put_nowait(1), lambda: q.get_many(1)):
-        pytest.raises(RuntimeError, call)
+        with pytest.raises(RuntimeError):
+            call()
 
 
 def test_task_done_is_called_once_for_each_task() -> None:
@@ -98,7 +114,8 @@ def test_task_done_is_called_once_for_each_task() -> None:
     q.task_done()
     q.task_done()
     q.join()
-    pytest.raises(ValueError, q.task_done)
+    with pytest.raises(ValueError):
+        q.task_done()
 
 
 def test_wrong_calls_are_type_errors() -> None:
@@ -112,8 +129,10 @@ def test_wrong_calls_are_type_errors() -> None:
         lambda: q.get_many(),
     ]
     for call in calls:
-        pytest.raises(TypeError, call)
-    pytest.raises(ValueError, lambda: q.get_many(0))
+        with pytest.raises(TypeError):
+            call()
+    with pytest.raises(ValueError):
+        (lambda: q.get_many(0))()
 
 
 class Subclass(type(mp.Queue())):  # type: ignore[misc]
@@ -194,17 +213,21 @@ def test_shutdown_lets_gets_take_what_is_left() -> None:
     q = mp.Queue()
     q.put(1)
     q.shutdown()
-    pytest.raises(ShutDown, q.put, 2)
+    with pytest.raises(ShutDown):
+        q.put(2)
     assert q.get() == 1
-    pytest.raises(ShutDown, q.get)
-    pytest.raises(errors.ClosedError, q.get_nowait)
+    with pytest.raises(ShutDown):
+        q.get()
+    with pytest.raises(errors.ClosedError):
+        q.get_nowait()
 
 
 def test_shutdown_now_drops_what_is_left() -> None:
     q = mp.JoinableQueue()
     q.put(1)
     q.shutdown(immediate=True)
-    pytest.raises(ShutDown, q.get)
+    with pytest.raises(ShutDown):
+        q.get()
     q.join()
 
 
@@ -237,10 +260,17 @@ def test_shutdown_wakes_those_who_wait(act: str) -> None:
 # --- Content --------------------------------------------------------------------------------
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
     | st.binary(max_size=40000),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
-    | st.tuples(inner, inner),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+        | st.tuples(inner, inner)
+    ),
     max_leaves=12,
 )
 
@@ -256,21 +286,26 @@ def test_objects_come_out_as_they_went_in(items: list[object]) -> None:
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 20000)), max_size=60), st.integers(0, 5))
 def test_behaves_as_a_bounded_list(steps: list[tuple[bool, int]], maxsize: int) -> None:
-    q, model = mp.Queue(maxsize), []
+    q = mp.Queue(maxsize)
+    model: list[bytes] = []
     for put, nbytes in steps:
         if put and (maxsize == 0 or len(model) < maxsize):
             q.put_nowait(b"z" * nbytes)
             model.append(b"z" * nbytes)
         elif put:
-            pytest.raises(queue.Full, q.put_nowait, b"")
+            with pytest.raises(queue.Full):
+                q.put_nowait(b"")
         elif model:
             assert q.get_nowait() == model.pop(0)
         else:
-            pytest.raises(queue.Empty, q.get_nowait)
+            with pytest.raises(queue.Empty):
+                q.get_nowait()
         assert q.qsize() == len(model)
 
 
-@pytest.mark.parametrize("dtype", ["?", "i1", "u8", "f4", "c16", "M8[s]", "S5", "U3", "i4,f8", ">f8"])
+@pytest.mark.parametrize(
+    "dtype", ["?", "i1", "u8", "f4", "c16", "M8[s]", "S5", "U3", "i4,f8", ">f8"]
+)
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (4, 0, 2), (7000,), (30, 40, 5)])
 def test_arrays_come_out_as_they_went_in(dtype: str, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(1)

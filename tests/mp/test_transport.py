@@ -20,6 +20,12 @@ from zeroipc.mp import transport
 MB = 1 << 20
 
 
+def block_of(array: Any) -> int:
+    """Return the number of the block that *array* shows."""
+    number: int = array.base.base.id
+    return number
+
+
 # --- Loans ----------------------------------------------------------------------------------
 
 
@@ -27,12 +33,13 @@ def test_a_loan_is_moved() -> None:
     q = mp.Queue()
     loan = mp.empty((100, 1000))
     loan[:] = 3
-    block = loan.base.base.id
+    block = block_of(loan)
     q.put(loan)
     assert not loan.flags.writeable
     got = q.get()
-    assert got.base.base.id == block
-    assert got.flags.writeable and (got == 3).all()
+    assert block_of(got) == block
+    assert got.flags.writeable
+    assert (got == 3).all()
     with pytest.raises(errors.MovedError, match="was moved"):
         q.put(loan)
     with pytest.raises(ValueError):
@@ -67,11 +74,11 @@ def test_received_arrays_are_forwarded_without_a_copy() -> None:
     q.put(np.arange(100_000))
     for _ in range(3):
         got = q.get()
-        block = got.base.base.id
+        block = block_of(got)
         q.put(got)
         del got
     last = q.get()
-    assert last.base.base.id == block
+    assert block_of(last) == block
     assert last.sum() == np.arange(100_000).sum()
 
 
@@ -79,7 +86,8 @@ def test_a_refused_loan_stays_what_it_was() -> None:
     q = mp.Queue(1)
     q.put(0)
     loan = mp.asarray(np.arange(100_000))
-    pytest.raises(queue.Full, q.put_nowait, loan)
+    with pytest.raises(queue.Full):
+        q.put_nowait(loan)
     loan[0] = 7
     q.get()
     q.put(loan)
@@ -99,15 +107,18 @@ def test_loans_of_any_shape_and_dtype(shape: Any, dtype: Any) -> None:
 
 
 def test_objects_cannot_live_in_shared_memory() -> None:
-    pytest.raises(TypeError, mp.empty, 3, object)
-    pytest.raises(TypeError, mp.asarray, [object()])
+    with pytest.raises(TypeError):
+        mp.empty(3, object)
+    with pytest.raises(TypeError):
+        mp.asarray([object()])
 
 
 def test_a_loan_inside_a_message_arrives() -> None:
     q = mp.Queue()
     q.put({"loan": mp.asarray(np.arange(50_000)), "step": 3})
     got = q.get()
-    assert got["step"] == 3 and got["loan"].sum() == np.arange(50_000).sum()
+    assert got["step"] == 3
+    assert got["loan"].sum() == np.arange(50_000).sum()
 
 
 # --- Memory ---------------------------------------------------------------------------------
@@ -209,7 +220,8 @@ def test_a_child_sees_a_snapshot_and_writes_its_own() -> None:
             os._exit(0)
     assert back.get() == (np.arange(100_000).sum() + 100_000, 900_000)
     os.waitpid(pid, 0)
-    assert (array == np.arange(100_000)).all() and (loan == np.arange(100_000)).all()
+    assert (array == np.arange(100_000)).all()
+    assert (loan == np.arange(100_000)).all()
 
 
 def test_a_block_is_not_reused_while_a_child_shows_it() -> None:
@@ -217,7 +229,7 @@ def test_a_block_is_not_reused_while_a_child_shows_it() -> None:
     arena = transport.home().arena
     q.put(np.full(100_000, 7))
     array = q.get()
-    block = array.base.base.id
+    block = block_of(array)
     pid = os.fork()
     if pid == 0:
         try:
@@ -227,7 +239,7 @@ def test_a_block_is_not_reused_while_a_child_shows_it() -> None:
             os._exit(0)
     del array
     others = [mp.empty(100_000, int) for _ in range(5)]
-    assert block not in [other.base.base.id for other in others]
+    assert block not in [block_of(other) for other in others]
     for other in others:
         other[:] = 0
     go.put(None)
@@ -235,7 +247,7 @@ def test_a_block_is_not_reused_while_a_child_shows_it() -> None:
     os.waitpid(pid, 0)
     arena.sweep()
     more = [mp.empty(100_000, int) for _ in range(5)]
-    assert block in [other.base.base.id for other in more]
+    assert block in [block_of(other) for other in more]
 
 
 # --- The arena itself -----------------------------------------------------------------------
@@ -257,7 +269,8 @@ def test_a_family_has_one_arena(method: str) -> None:
 
 def test_an_arena_is_the_users_own() -> None:
     found = os.fstat(transport.home().fd)
-    assert found.st_mode & 0o777 == 0o600 and found.st_uid == os.geteuid()
+    assert found.st_mode & 0o777 == 0o600
+    assert found.st_uid == os.geteuid()
 
 
 def test_what_is_no_arena_is_not_opened() -> None:

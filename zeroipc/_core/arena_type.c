@@ -237,6 +237,7 @@ static PyObject *arena_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     zi_arena_object *self = (zi_arena_object *)type->tp_alloc(type, 0);
     if (self == NULL) return NULL;
     self->state = state;
+    self->parent = getppid();
     self->nbytes = nbytes;
     if (arena_attach(self, fd, limit, token) == 0) return (PyObject *)self;
     Py_DECREF(self);
@@ -360,6 +361,7 @@ static PyObject *arena_after_fork(PyObject *object, PyObject *unused)
     zi_view *view = &self->view;
     self->trimmer = 0;
     self->trimmer_runs = self->trimmer_stop = 0;
+    self->parent = getppid();
     if (view->me == 0) Py_RETURN_NONE;
     for (zi_block_object *block = self->blocks; block; block = block->next)
         if (block->nbytes && block->identity == view->me)

@@ -32,6 +32,7 @@ typedef struct {
     uint32_t holds[ZI_QUEUES];       /* queue objects of this process, per slot */
     pthread_t trimmer;               /* gives idle memory back; runs only when there is some */
     uint32_t trimmer_runs, trimmer_stop;
+    pid_t parent;                    /* of this process when it came to the arena */
 } zi_arena_object;
 
 typedef struct zi_block_object {

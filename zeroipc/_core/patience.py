@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -22,7 +23,7 @@ def deadline_of(timeout: float | None) -> int:
     """Return when *timeout* seconds are over, None never; negative is zero."""
     if timeout is None:
         return FOREVER
-    seconds = max(float(timeout), 0.0)
+    seconds = max(math.ldexp(timeout, 0), 0.0)  # float() would also take a str
     return now() + int(seconds * 1e9) if seconds < 1e9 else FOREVER
 
 

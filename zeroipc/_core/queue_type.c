@@ -110,6 +110,66 @@ static zi_status queue_send(zi_queue_object *self, zi_message *messages, uint32_
     return status;
 }
 
+/* --- A get that nobody can ever answer --------------------------------------------------- */
+
+/* What a process writes into its row for a queue: it has it; it has it, and its only thread
+ * waits for an item of it, for ever. */
+enum { ZI_HOLDS = 1, ZI_HOLDS_WAITING = 2 };
+
+static void holding_note(const zi_queue_object *self, uint8_t note)
+{
+    zi_view *view = &self->arena->view;
+    if (view->me != 0) ZI_STORE(participant_row(view, identity_index(view->me))[self->slot], note);
+}
+
+/* Whether this process has one thread that can run Python. */
+static int is_alone(void)
+{
+    return PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) == NULL;
+}
+
+/* Whether this process's parent has died: the system's, or, for a child of a fork server, the
+ * one that multiprocessing says.  -1: an error is set. */
+static int is_parent_dead(const zi_arena_object *arena)
+{
+    if (getppid() != arena->parent) return 1;
+    PyObject *module = PyImport_ImportModule("multiprocessing.process");
+    PyObject *parent = module ? PyObject_CallMethod(module, "parent_process", NULL) : NULL;
+    PyObject *alive = parent && parent != Py_None ? PyObject_CallMethod(parent, "is_alive", NULL) : NULL;
+    int dead = alive == Py_False;
+    Py_XDECREF(alive);
+    Py_XDECREF(parent);
+    Py_XDECREF(module);
+    if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_OSError)) PyErr_Clear();
+    return PyErr_Occurred() ? -1 : dead;
+}
+
+/* Whether every process that has the queue waits for an item of it, so that none can ever
+ * come.  A queue with a title may yet be found by it. */
+static int is_deserted(const zi_queue_object *self)
+{
+    zi_view *view = &self->arena->view;
+    if (view->queues[self->slot].title[0]) return 0;
+    for (uint32_t index = 0; index < ZI_LOAD(view->arena->participants_used); index++)
+        if (ZI_LOAD(view->participants[index].pid) != 0 &&
+            ZI_LOAD(participant_row(view, index)[self->slot]) == ZI_HOLDS)
+            return 0;
+    if (arena_lock(view) != ZI_OK) return 0;
+    int flying = handle_any(view, self->slot);
+    arena_unlock(view);
+    return !flying;
+}
+
+/* Raise if nothing can ever come; whether an error is set. */
+static int raise_orphan(const zi_queue_object *self)
+{
+    int dead = is_deserted(self) ? is_parent_dead(self->arena) : 0;
+    if (dead > 0)
+        PyErr_SetString(self->arena->state->died, "nobody is left to put anything into the queue: the parent process "
+                        "has died, and whoever else has the queue waits for an item too");
+    return dead != 0;
+}
+
 static zi_status queue_receive(zi_queue_object *self, zi_message *messages, uint32_t count,
                                uint32_t *done, uint64_t deadline)
 {
@@ -117,12 +177,17 @@ static zi_status queue_receive(zi_queue_object *self, zi_message *messages, uint
     int first = 1;
     zi_status status = ZI_EMPTY;
     *done = 0;
-    if (deadline == 0 || queue_size(&view->queues[self->slot]) != 0) /* a look spares the putter the lock */
+    /* A look spares the putter the lock. */
+    if (deadline == 0 || view->me == 0 || queue_size(&view->queues[self->slot]) != 0)
         status = queue_get(view, self->slot, self->generation, messages, count, done, 0);
     while ((status == ZI_EMPTY || status == ZI_BUSY) && !(is_late(deadline) && (status == ZI_EMPTY || !first))) {
+        int alone = deadline == ZI_FOREVER && is_alone();
+        if (alone) holding_note(self, ZI_HOLDS_WAITING);
         WAIT_AND_TRY(status == ZI_BUSY ? ZI_OK : queue_await_items(view, self->slot, until, first),
                      queue_get(view, self->slot, self->generation, messages, count, done, until))
-        if (status != ZI_OK && PyErr_CheckSignals() < 0) return ZI_INTERRUPTED;
+        int failed = alone && status == ZI_EMPTY && raise_orphan(self);
+        if (alone) holding_note(self, ZI_HOLDS);
+        if (failed || (status != ZI_OK && PyErr_CheckSignals() < 0)) return ZI_INTERRUPTED;
     }
     if (status == ZI_OK) arena_idle(self->arena, queue_is_large(view, &view->queues[self->slot]));
     return status == ZI_BUSY ? ZI_EMPTY : status; /* a stopped process holds the lock */

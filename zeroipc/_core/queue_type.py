@@ -101,6 +101,32 @@ class Deferred:
 # --- MessageQueue -----------------------------------------------------------------------------
 
 
+class Hold:
+    """One of this process's holds of a queue; the row says so as long as there are any.
+
+    An object of its own, because it must end after the weak references to its queue: their
+    callbacks ask how many there are.
+    """
+
+    __slots__ = ("_arena", "_slot")
+
+    def __init__(self, arena: Arena, slot: int) -> None:
+        arena.holds[slot] += 1  # before the row is set: from here on no other Hold clears it
+        self._arena = arena
+        self._slot = slot
+
+    def __del__(self) -> None:
+        holds, slot, view = self._arena.holds, self._slot, self._arena.view
+        if view.me == 0:
+            return
+        rows, cell = view.bytes, ROWS_OFFSET + identity_index(view.me) * QUEUES + slot
+        # Nothing is called from here to the store: no other thread attaches in between.
+        holds[slot] -= 1
+        if not holds[slot]:
+            rows[cell] = 0  # as holding_clear
+            view.arena.queues_dirty = 1
+
+
 class MessageQueue:
     """A message queue of an arena.
 
@@ -112,7 +138,7 @@ class MessageQueue:
         "_claimant",
         "_closed",
         "_generation",
-        "_held",
+        "_hold",
         "_slot",
         "_spilling",
         "_watched",
@@ -121,7 +147,7 @@ class MessageQueue:
     _slot: int
     _generation: int
     _claimant: int
-    _held: bool
+    _hold: Hold | None
     _closed: bool
     _spilling: bool
     _watched: bool
@@ -131,7 +157,8 @@ class MessageQueue:
         self = super().__new__(cls)
         self._arena = None
         self._slot = self._generation = self._claimant = 0
-        self._held = self._closed = self._spilling = self._watched = False
+        self._hold = None
+        self._closed = self._spilling = self._watched = False
         return self
 
     def _attach(self, arena: Arena, slot: int, generation: int) -> None:
@@ -143,26 +170,12 @@ class MessageQueue:
         if not isinstance(arena, Arena) or self._arena is not None:
             raise TypeError("_attach() takes an Arena, once")
         check_outermost("attaching to a queue")
-        arena.holds[slot] += 1  # first: a finalizer of another object then leaves our hold alone
+        self._hold = Hold(arena, slot)
         status = queue_hold(arena.view, slot, generation)
         if status is not OK:
-            arena.holds[slot] -= 1
+            self._hold = None
             raise error_of(status, arena.view)
         self._arena, self._slot, self._generation = arena, slot, generation
-        self._held = True
-
-    def __del__(self) -> None:
-        arena = self._arena
-        if arena is None or not self._held or arena.view.me == 0:
-            return
-        self._held = False
-        holds, slot, rows = arena.holds, self._slot, arena.view.bytes
-        cell = ROWS_OFFSET + identity_index(arena.view.me) * QUEUES + slot
-        # Nothing is called from here to the store: no other thread attaches in between.
-        holds[slot] -= 1
-        if not holds[slot]:
-            rows[cell] = 0  # holding_clear
-            arena.view.arena.queues_dirty = 1
 
     @property
     def _handle(self) -> tuple[Arena | None, int, int]:

@@ -1,7 +1,7 @@
 """How a call travels to a worker: (number, callable, args, kwargs).
 
 A function that pickle names travels as that pickle, made once in the caller and loaded
-once in each worker. What pickle refuses, a lambda or a closure, or a function that only an
+once in each worker. What pickle refuses, a lambda or a closure, or what only an
 interactive session has, goes through cloudpickle, anew each time: it may have changed.
 """
 
@@ -13,46 +13,53 @@ from functools import lru_cache
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from ..errors import UnpicklableError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+Packed = bytes | tuple[bytes]
+"""A pickle to keep, or, in a tuple, one to use once."""
+
 _NAMED = (FunctionType, BuiltinFunctionType, type)
+_REFUSALS = (pickle.PicklingError, AttributeError, TypeError)
 
 
 class Packer:
     """Packs callables for workers; remembers the last one, which is usually the next.
 
     Args:
-        by_value: whether functions of an interactive `__main__` must travel by value,
+        by_value: whether what an interactive `__main__` has defined must travel by value,
             because workers are fresh interpreters that do not have it.
     """
 
     def __init__(self, by_value: bool) -> None:
         self._by_value = by_value
-        self._last: object = None
-        self._pickle = b""
+        self._last: tuple[object, bytes] = (None, b"")
 
-    def pack(self, fn: Any) -> bytes | tuple[bytes]:
-        """Return a pickle to keep, or, in a tuple, one to use once.
+    def pack(self, fn: Any) -> Packed:
+        """Return the callable, packed.
 
         Raises:
-            Exception: neither pickle nor cloudpickle can pickle it.
+            UnpicklableError: neither pickle nor cloudpickle can pickle it.
+            Exception: what its own `__reduce__` raises.
         """
-        if fn is self._last:
-            return self._pickle
-        if not isinstance(fn, _NAMED):
-            return (_dumps(fn),)
-        if self._by_value and _only_interactive(fn):
+        last = self._last
+        if fn is last[0]:
+            return last[1]
+        if self._by_value and _is_interactive(fn):
             return (_cloud(fn),)
         try:
-            named = pickle.dumps(fn)
-        except (pickle.PicklingError, AttributeError, TypeError):
+            data = pickle.dumps(fn)
+        except _REFUSALS:
             return (_cloud(fn),)
-        self._last, self._pickle = fn, named
-        return named
+        if not isinstance(fn, _NAMED):
+            return (data,)
+        self._last = fn, data
+        return data
 
 
-def unpack(packed: bytes | tuple[bytes]) -> Callable[..., Any]:
+def unpack(packed: Packed) -> Callable[..., Any]:
     """Return the callable."""
     if isinstance(packed, bytes):
         return _named(packed)
@@ -66,40 +73,36 @@ def _named(data: bytes) -> Callable[..., Any]:
     return fn
 
 
-def _dumps(fn: Any) -> bytes:
-    try:
-        return pickle.dumps(fn)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return _cloud(fn)
-
-
 def _cloud(fn: Any) -> bytes:
     import cloudpickle
 
-    data: bytes = cloudpickle.dumps(fn)
+    try:
+        data: bytes = cloudpickle.dumps(fn)
+    except _REFUSALS as error:
+        raise UnpicklableError(f"cannot pickle the callable {fn!r}: {error}") from error
     return data
 
 
-def _only_interactive(fn: Any) -> bool:
+def _is_interactive(fn: Any) -> bool:
+    """Return whether *fn* is, or may refer to, what only an interactive session has."""
     main = sys.modules["__main__"]
-    return fn.__module__ == "__main__" and not (
-        getattr(main, "__file__", None) or getattr(main, "__spec__", None)
-    )
+    if getattr(main, "__file__", None) or getattr(main, "__spec__", None):
+        return False
+    return not isinstance(fn, _NAMED) or fn.__module__ == "__main__"
 
 
 class Chunk:
-    """A callable that applies another to a chunk of argument tuples."""
+    """A callable that applies another to a chunk of argument tuples.
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        self.fn = fn
+    Args:
+        fn: the other, for messages.
+        packed: the same, packed.
+    """
+
+    def __init__(self, fn: Any, packed: Packed) -> None:
+        self._packed = packed
         self.__qualname__ = getattr(fn, "__qualname__", repr(fn))
 
     def __call__(self, chunk: Iterable[tuple[Any, ...]]) -> list[Any]:
-        return [self.fn(*args) for args in chunk]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _chunk, (_dumps(self.fn),)
-
-
-def _chunk(data: bytes) -> Chunk:
-    return Chunk(pickle.loads(data))
+        fn = unpack(self._packed)
+        return [fn(*args) for args in chunk]

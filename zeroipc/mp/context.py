@@ -31,7 +31,7 @@ class SharedMemoryContext(standard.BaseContext):
     def JoinableQueue(  # type: ignore[override, unused-ignore]
         self, maxsize: int = 0, *, name: str | None = None
     ) -> "JoinableQueue[Any]":
-        """Return a queue with `task_done` and `join`; *maxsize* items at most, 0 for no bound; shared by *name*."""
+        """Return a queue with `task_done` and `join`; else as `Queue`."""
         from zeroipc.mp.queues import JoinableQueue
 
         return JoinableQueue(maxsize, ctx=self.get_context(), name=name)

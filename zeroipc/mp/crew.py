@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 from .worker import Start, run_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+GRACE = 1.0
+"""Seconds that a worker which is told to end at once has before it is killed."""
 
 
 class Crew:
@@ -22,27 +26,47 @@ class Crew:
     Attributes:
         processes: by pid; those that have ended stay until they are replaced.
         forks: whether starting one forks this process.
+        hiring: held while processes are started.
     """
 
-    def __init__(self, context: Any, size: int, start: Callable[[int], Start]) -> None:
+    def __init__(self, context: Any, size: int, start: Callable[[int, set[Any]], Start]) -> None:
         self.context = context
         self.size = size
         self.forks = context.get_start_method(allow_none=False) == "fork"
         self.processes: dict[int, Any] = {}
         self._start = start
-        self._numbers: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}  # number: pid, or 0 while it is being started
         self._retired: set[int] = set()
+        self.hiring = threading.RLock()
+        self._ended = False
 
     def grow(self, demand: int) -> None:
         """Start a worker if there are fewer than *demand*, and fewer than the size."""
-        if len(self.processes) >= min(self.size, demand):
+        if len(self._numbers) >= min(self.size, demand):
             return
-        used = set(self._numbers.values())
-        number = next(n for n in range(len(used) + 1) if n not in used)
-        process = self.context.Process(target=run_worker, args=(self._start(number),))
-        process.start()
-        self.processes[process.pid] = process
-        self._numbers[process.pid] = number
+        with self.hiring:
+            if self._ended or len(self._numbers) >= min(self.size, demand):
+                return
+            number = next(n for n in range(self.size) if n not in self._numbers)
+            self._numbers[number] = 0  # pickling what it is told may submit, and so come here
+            try:
+                process = self._begin(number)
+            except BaseException:
+                del self._numbers[number]
+                raise
+            self.processes[process.pid] = process
+            self._numbers[number] = process.pid
+
+    def _begin(self, number: int) -> Any:
+        """Start a process; a Ctrl-C reaches it only when it is ready to end quietly."""
+        _start_servers(self.context)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        try:
+            process = self.context.Process(target=run_worker, args=(self._start(number, mask),))
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return process
 
     def retire(self, pid: int) -> None:
         """Note that a worker has run its limit of tasks; its end is no accident."""
@@ -54,7 +78,8 @@ class Crew:
 
     def ended(self) -> list[Any]:
         """Return the processes that have ended."""
-        return [process for process in list(self.processes.values()) if process.exitcode is not None]
+        processes = list(self.processes.values())
+        return [process for process in processes if process.exitcode is not None]
 
     def sentinels(self) -> list[int]:
         """Return descriptors that become ready when a process ends."""
@@ -64,18 +89,50 @@ class Crew:
         """Take a worker that has ended off the list; its number is free again."""
         process.join()
         self._retired.discard(process.pid)
-        del self.processes[process.pid], self._numbers[process.pid]
+        del self.processes[process.pid], self._numbers[self.number(process)]
 
     def number(self, process: Any) -> int:
         """Return the number under which the worker notes what it takes."""
-        return self._numbers[process.pid]
+        return next(n for n, pid in self._numbers.items() if pid == process.pid)
 
     def end(self, at_once: bool) -> None:
-        """Wait for all to end; *at_once*: make them."""
-        for process in self.processes.values():
-            if at_once:
+        """Wait for all to end, and start no more; *at_once*: make them."""
+        with self.hiring:
+            self._ended = True
+        processes = list(self.processes.values())
+        if at_once:
+            for process in processes:
                 process.terminate()
+            for process in processes:
+                process.join(GRACE)
+                process.kill()  # whoever is stopped or does not want to
+        for process in processes:
             process.join()
+
+    def dismiss(self) -> None:
+        """End all at once; new ones may be started."""
+        self.end(at_once=True)
+        self.processes.clear()
+        self._numbers.clear()
+        self._ended = False
+
+    def disown(self) -> None:
+        """In a forked child: the workers are the parent's."""
+        self.hiring = threading.RLock()
+        self._ended = True
+        self.processes = {}
+
+
+def _start_servers(context: Any) -> None:
+    """Start what starting a process would start, and what must not inherit a signal mask."""
+    method = context.get_start_method(allow_none=False)
+    if method == "fork":
+        return
+    from multiprocessing import forkserver, resource_tracker
+
+    resource_tracker.ensure_running()
+    if method == "forkserver":
+        forkserver.ensure_running()
 
 
 def obituary(process: Any) -> str:
@@ -83,4 +140,8 @@ def obituary(process: Any) -> str:
     code = process.exitcode
     if code >= 0:
         return f"worker {process.pid} exited with status {code}"
-    return f"worker {process.pid} was killed by {signal.Signals(-code).name}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-code}"
+    return f"worker {process.pid} was killed by {name}"

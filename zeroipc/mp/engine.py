@@ -4,52 +4,56 @@
                                                 │
         future ◄── collector ◄── result ring ◄──┘
 
-- **Backlog.** Tasks that have not been sent. Whoever submits or collects moves them into
-  the ring while it has room: enough to keep the workers busy, not so much that a cancelled
-  or broken pool has wasted it.
+- **Sender** (sender.py). Moves tasks into the ring while it has room, in the thread of
+  whoever submits or collects.
 - **Collector.** A role, held by one thread at a time: take messages from the result ring
   and finish futures. The caller of `result()` takes it if it is free, and so gets its
-  result without another thread being woken.
-- **Manager thread** (manager.py). Normally asleep. It notices deaths by the workers'
-  sentinels, collects when somebody watches a future without asking for its result, or when
-  results lie for a while, replaces workers that retired, and ends the engine.
+  result without another thread being woken. Who finds it taken sleeps until his result
+  is there or the role is free.
+- **Manager thread** (manager.py). Normally asleep. It collects when somebody watches a
+  future without asking for its result, and finishes all futures that are watched, so that
+  callbacks run there; it deals with deaths, and ends the engine.
 
 Locks: `lock` guards the states of futures and the tables; nothing of the user's runs under
-it. `_collecting` is the collector's role. `_sending` is held while the backlog is moved.
-A death: the task ring says which item each worker took last, so the task is known.
+it. `collecting` is the collector's role. Who takes a future off `pending` finishes it.
+
+Signals: handlers run in the main thread, in the midst of all this, and may raise. Tables
+are changed in an order that leaves no future unreachable. What may have been lost, a
+message that was taken and not dealt with, is put on `doubtful`, and the manager finds out.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
 import threading
 import time
 import traceback
+import weakref
 from collections import deque
 from concurrent.futures._base import PENDING, RUNNING
+from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ShmFullError
+from .._core.owner import owner_start_time
+from .bell import Bell
 from .calls import Packer
-from .crew import Crew, obituary
-from .futures import SENDING, UNSENT, TaskFuture
+from .crew import Crew
+from .futures import SENDING, TaskFuture
+from .manager import Manager
 from .queues import SimpleQueue, TaskQueue
-from .worker import Retired, Start
+from .sender import Sender
+from .worker import Failed, Retired, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures.process import BrokenProcessPool
 
-RING_TASKS = 256
-RING_NBYTES = 4 << 20
-"""Most tasks, and their bytes, in the ring; but always enough to keep the workers busy."""
 SLICE = 1.0
-"""Longest wait of a collecting caller: what should wake it may have died."""
-TICK = 0.1
-"""Seconds within which a collecting manager notices a death or a call."""
+"""Longest wait in `result()` without a look: what should wake it may have died."""
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_exiting = False
 
 
 class Engine:
@@ -60,6 +64,14 @@ class Engine:
         max_workers: how many at most.
         initializer, initargs: called in each worker first.
         tasks_per_worker: after how many tasks a worker is replaced; None: never.
+
+    Attributes:
+        pending: futures that are not done, by their number.
+        watched: those of them that somebody watches.
+        outbox: watched futures with their outcomes, for the manager to finish.
+        doubtful: sent tasks whose result may have been lost.
+        role_wanted: whether the manager asks for the collector's role.
+        asleep: whether the manager has to be woken for a new task.
     """
 
     def __init__(
@@ -70,155 +82,169 @@ class Engine:
         initargs: tuple[Any, ...] = (),
         tasks_per_worker: int | None = None,
     ) -> None:
-        self.tasks = TaskQueue()
-        self.results: Any = SimpleQueue()
         self.broken: BaseException | None = None
         self.closing = False
-        self.thread: threading.Thread | None = None
-        self.lock = threading.RLock()
         self.count = 0
-        self._packer = Packer(by_value=context.get_start_method(allow_none=False) != "fork")
-        packed = None if initializer is None else self._packer.pack(initializer)
+        self.thread: Manager | None = None
+        self.bell = Bell()
+        self.tasks: Any = None
+        self.results: Any = None
+        self.pending: dict[int, TaskFuture[Any]] = {}
+        self.watched: set[TaskFuture[Any]] = set()
+        self.outbox: deque[tuple[TaskFuture[Any], Any, BaseException | None]] = deque()
+        self.doubtful: list[TaskFuture[Any]] = []
+        self.role_wanted = False
+        self.asleep = False
+        self.lock = threading.RLock()
+        self.collecting = threading.RLock()
+        self._bells: dict[Any, None] = {}
+        self.packer = Packer(by_value=context.get_start_method(allow_none=False) != "fork")
+        self.sender = Sender(self, self.packer)
+        packed = None if initializer is None else self.packer.pack(initializer)
+        parent = os.getpid(), owner_start_time(os.getpid())
         self.crew = Crew(
             context,
             max_workers,
-            lambda n: Start(self.tasks, self.results, n, packed, initargs, tasks_per_worker),
+            lambda number, mask: Start(
+                self.tasks, self.results, number, packed, initargs, tasks_per_worker, parent, mask
+            ),
         )
-        self._pending: dict[int, TaskFuture[Any]] = {}
-        self._backlog: deque[TaskFuture[Any]] = deque()
-        self._by_item: dict[int, TaskFuture[Any]] = {}
-        self._sent_nbytes = 0
-        self._demand = 0  # tasks handed in for which no worker has answered
-        self._watched = 0  # unfinished futures that somebody watches
-        self._passive = 0  # threads that wait for the collector
-        self._collecting = threading.RLock()
-        self._role_wanted = False
-        self._sending = threading.Lock()
-        self._asleep = False
-        self._wake_reader, self._wake_writer = os.pipe()
-        os.set_blocking(self._wake_writer, False)
-        os.set_blocking(self._wake_reader, False)
+        _engines.add(self)
 
     # --- Submitting -----------------------------------------------------------------------
 
     def submit(self, fn: Any, args: Any, kwargs: Any) -> TaskFuture[Any]:
-        """Hand in a call; never blocks. The caller has checked that the engine is open."""
+        """Hand in a call; never blocks.
+
+        Raises:
+            BrokenProcessPool: a worker died before.
+            RuntimeError: the engine is closed.
+        """
         with self.lock:
-            future: TaskFuture[Any] = TaskFuture(self, self.count, (fn, args, kwargs))
-            self._pending[self.count] = future
-            self.count += 1
-            self._demand += 1
+            self._check_open()
+            number = self.count
+            self.count = number + 1
+            future: TaskFuture[Any] = TaskFuture(self, number, (fn, args, kwargs))
+            self.sender.backlog.append(future)
+            self.pending[number] = future
+        if self.thread is None or not self.crew.forks:
+            self._hire(future)
+        self.sender.refill()
+        if self.asleep:
+            self.bell.ring()
+        return future
+
+    def _check_open(self) -> None:
+        if self.broken is not None:
+            raise BrokenProcessPool(*self.broken.args) from self.broken
+        if _exiting:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        if self.closing:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def _hire(self, future: TaskFuture[Any]) -> None:
+        """See to it that a worker comes to take *future*."""
+        try:
             if self.thread is None:
                 self._start()
-            elif not self.crew.forks:
-                self.crew.grow(self._demand)
-        self._backlog.append(future)
-        self.refill()
-        if self._asleep:
-            self.wake()
-        return future
+            else:
+                self.crew.grow(len(self.pending))
+        except BaseException as error:
+            self.end(future, None, error)
+            raise
 
     def _start(self) -> None:
         """Start the manager, and under fork all workers before it: threads do not fork well."""
-        from .manager import Manager
-
-        for _ in range(self.crew.size if self.crew.forks else 1):
-            self.crew.grow(self.crew.size)
-        self.thread = Manager(self)
-        self.thread.start()
-
-    def _room(self) -> bool:
-        queued = self.tasks.qsize()
-        return queued <= self.crew.size or (
-            queued < RING_TASKS and self._sent_nbytes < RING_NBYTES
-        )
-
-    def refill(self) -> None:
-        """Move the backlog into the ring, as far as there is room."""
-        while self._backlog and self._room():
-            if not self._sending.acquire(blocking=False):
-                return  # whoever has it looks again after letting go
+        with self.crew.hiring:
+            if self.thread is not None or self.tasks is not None:  # by another, or by us, above
+                return
+            self.tasks, self.results = TaskQueue(), SimpleQueue()
             try:
-                while self._backlog and self._room():
-                    if not self._send(self._backlog.popleft()):
-                        return
-            finally:
-                self._sending.release()
+                for _ in range(self.crew.size if self.crew.forks else 1):
+                    self.crew.grow(self.crew.size)
+                self.bell.hang()
+                thread = Manager(self)
+                thread.start()
+            except BaseException:
+                self.crew.dismiss()
+                self.bell.close()
+                self.tasks = None
+                raise
+            self.thread = thread
 
-    def _send(self, future: TaskFuture[Any]) -> bool:
-        """Put one task into the ring; whether to go on with the next."""
+    def end(self, future: TaskFuture[Any], value: Any, error: BaseException | None) -> None:
+        """Finish a task, unless somebody else has."""
         with self.lock:
-            call = future.call
-            if call is None or future._state != PENDING:
-                return True
-            future.item = SENDING
-        try:
-            task = (future.number, self._packer.pack(call[0]), call[1], call[2])
-            item, nbytes = self.tasks._put_task(task)
-        except ShmFullError as error:
-            future.item = UNSENT
-            if self._by_item:  # their end frees memory
-                self._backlog.appendleft(future)
-                return False
-            self._end(future, None, error)
-        except Exception as error:
-            self._end(future, None, error)
-        else:
-            with self.lock:
-                future.call = None
-                future.item, future.nbytes = item, nbytes
-                if not future.is_done():
-                    self._by_item[item] = future
-                    self._sent_nbytes += nbytes
-        return True
+            if future.number not in self.pending:
+                return
+            settled = future.settle(value, error)
+            if not settled:
+                self.outbox.append((future, value, error))
+            self.remove(future)
+        if not settled and threading.current_thread() is not self.thread:
+            self.bell.ring()
 
-    def _remove(self, future: TaskFuture[Any]) -> None:
+    def remove(self, future: TaskFuture[Any]) -> None:
         """Take a task off the tables. Needs the lock."""
-        self._pending.pop(future.number, None)
-        if future.item is not None and self._by_item.pop(future.item, None) is not None:
-            self._sent_nbytes -= future.nbytes
-        future.call = None
-
-    def _end(self, future: TaskFuture[Any], value: Any, error: BaseException | None) -> None:
-        """Take a task off the tables and finish its future."""
-        with self.lock:
-            self._remove(future)
-        future.finish(value, error)
+        self.sender.forget(future)
+        self.watched.discard(future)
+        future.fn = None
+        self.pending.pop(future.number, None)
 
     # --- Collecting -------------------------------------------------------------------------
 
     def wait_for(self, future: TaskFuture[Any], timeout: float | None) -> None:
         """Wait until *future* is done, collecting if nobody else does."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not future.is_done():
-            if not self._role_wanted and self._collecting.acquire(blocking=False):
-                try:
-                    self._collect(future, deadline)
-                finally:
-                    self._collecting.release()
-                if self._passive:
-                    self.wake()
-            else:
-                self._wait_passively(future, deadline)
-            if deadline is not None and time.monotonic() >= deadline:
-                return
-
-    def _collect(self, future: TaskFuture[Any], deadline: float | None) -> None:
-        """Collect until *future* is done, time is over, or the manager wants the role."""
-        while not future.is_done() and not self._role_wanted:
-            left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
-            if left < 0:
-                return
-            self._take_one(True, left)
-
-    def _wait_passively(self, future: TaskFuture[Any], deadline: float | None) -> None:
+        if self._collect_for(future, deadline):
+            return
+        bell = threading.Lock()
+        bell.acquire()
         with self.lock:
-            self._passive += 1
-        try:
-            future.wait_passively(deadline)
+            future.add_bell(bell)
+            self._bells[bell] = None
+        try:  # the role may have become free before the bell was there
+            while not self._collect_for(future, deadline):
+                left = SLICE if deadline is None else deadline - time.monotonic()
+                bell.acquire(timeout=max(0.0, min(SLICE, left)))
         finally:
             with self.lock:
-                self._passive -= 1
+                del self._bells[bell]
+                future.remove_bell(bell)
+            self._offer_role()
+
+    def _collect_for(self, future: TaskFuture[Any], deadline: float | None) -> bool:
+        """Collect, if nobody does, until *future* is done or time is over; whether so."""
+        if not self.role_wanted and self.collecting.acquire(blocking=False):
+            try:
+                over = self._collect_until(future, deadline)
+            finally:
+                self.collecting.release()
+                if self._bells:
+                    self._offer_role()
+            return over
+        return future.is_done() or (deadline is not None and time.monotonic() >= deadline)
+
+    def _collect_until(self, future: TaskFuture[Any], deadline: float | None) -> bool:
+        """Return whether *future* is done or time is over; else the manager wants the role."""
+        if deadline is not None:  # even with no time at all, what is there counts
+            self._take_all()
+        while not future.is_done():
+            if self.role_wanted:
+                return False
+            left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
+            if left <= 0:
+                return True
+            self.take_one(left)
+        return True
+
+    def _offer_role(self) -> None:
+        """Wake one of those who wait in `result()`: the role is free."""
+        with self.lock:
+            bell = next(iter(self._bells), None)
+        if bell is not None:
+            with contextlib.suppress(RuntimeError):  # rung already
+                bell.release()
 
     def poll(self, future: TaskFuture[Any]) -> None:
         """Collect what is there without waiting, and note whether a worker has *future*."""
@@ -229,153 +255,101 @@ class Engine:
             if sent and not self.tasks._queued(item):
                 future._state = RUNNING
 
-    def collect_waiting(self) -> None:
-        """Collect what lies there, unless somebody is collecting."""
-        if self._collecting.acquire(blocking=False):
-            try:
-                while self._take_one(False, None):
-                    pass
-            finally:
-                self._collecting.release()
-
-    def collect_while_wanted(self) -> None:
-        """Collect for a tick, as long as nobody else does and somebody watches."""
-        if not self._collecting.acquire(blocking=False):
-            return
-        try:
-            end = time.monotonic() + TICK
-            while self.busy and self.wanted and time.monotonic() < end:
-                self._take_one(True, TICK / 2)
-        finally:
-            self._collecting.release()
-
-    def _take_one(self, block: bool, timeout: float | None) -> bool:
-        """Take one message from the result ring; whether there was one. Needs the role."""
-        try:
-            message = self.results.get(block, timeout)
-        except Empty:
+    def collect_waiting(self) -> bool:
+        """Collect what lies there, unless somebody is collecting; whether there was anything."""
+        if self.results is None or not self.collecting.acquire(blocking=False):
             return False
-        except KeyboardInterrupt:
+        try:
+            return self._take_all()
+        finally:
+            self.collecting.release()
+
+    def _take_all(self) -> bool:
+        """Take as many messages as there are at this moment. Needs the role."""
+        waiting = self.results.qsize()
+        for _ in range(waiting):
+            self.take_one(0)
+        return bool(waiting)
+
+    def take_one(self, timeout: float) -> None:
+        """Take one message from the result ring, or none in time. Needs the role."""
+        try:
+            if self.results._poll(timeout):
+                self._deal_with_next()
+        except BaseException:  # of a signal handler: a message may be lost
+            self.doubt()
             raise
-        except BaseException as error:
-            self._break("a result could not be unpickled", error)
-            return True
+
+    def _deal_with_next(self) -> None:
+        try:
+            message = self.results.get(False)
+        except Empty:
+            return
+        except Exception as error:
+            self.fail("a result could not be unpickled", error)
+            return
         if type(message) is tuple:
             number, good, value = message
-            self._demand -= 1
-            future = self._pending.get(number)
+            future = self.pending.get(number)
             if future is not None:
-                self._end(future, value if good else None, None if good else value)
-            if self._backlog:
-                self.refill()
+                self.end(future, value if good else None, None if good else value)
+            if self.sender.backlog:
+                self.sender.refill()
         elif type(message) is Retired:
             self.crew.retire(message.pid)
-        return True
+        elif type(message) is Failed:
+            self.fail(f"the initializer of worker {message.pid} raised", message.error)
 
-    # --- Cancelling and watching ----------------------------------------------------------------
+    def doubt(self) -> None:
+        """Have the manager find out which of the tasks that were sent will never end."""
+        with self.lock:
+            self.doubtful.extend(self.sender.by_item.values())
+        self.bell.ring()
+
+    # --- Cancelling and watching --------------------------------------------------------------
 
     def cancel(self, future: TaskFuture[Any]) -> bool:
         """Cancel *future* unless a worker has taken it; whether it is cancelled."""
+        try:
+            return self._cancel(future)
+        except BaseException:  # of a signal handler
+            self.doubt()
+            raise
+
+    def _cancel(self, future: TaskFuture[Any]) -> bool:
         with self.lock:
-            if future.is_done():
+            if future.number not in self.pending:
                 return future.cancelled()
             if future.item == SENDING:
                 return False
             if future.item is not None and not self.tasks._cancel(future.item):
                 future._state = RUNNING
                 return False
-            self._remove(future)
-        future.finish_cancelled()
+            settled = future.settle_cancelled()
+            self.remove(future)
+        if not settled:
+            future.tell_cancelled()
         if self.closing:
-            self.wake()
+            self.bell.ring()
         return True
 
-    def watch(self, change: int) -> None:
-        """Count the unfinished futures that somebody watches: the manager collects for them."""
-        with self.lock:
-            self._watched += change
-        if change > 0:
-            self.wake()
+    def watch(self, future: TaskFuture[Any]) -> None:
+        """Have the manager collect until *future* is done. Needs the lock."""
+        self.watched.add(future)
+        self.bell.ring()
 
-    # --- Deaths -------------------------------------------------------------------------------------
+    # --- The end ----------------------------------------------------------------------------
 
-    def _break(self, what: str, cause: BaseException | None = None) -> None:
-        """Fail everything that is pending; the manager ends the workers."""
-        text = (
-            "A process in the process pool was terminated abruptly while the future was "
-            f"running or pending: {what}"
-        )
+    def fail(self, what: str, cause: BaseException | None = None) -> None:
+        """Fail everything that is pending, and take no more; the manager ends the workers."""
         remote = None if cause is None else "".join(traceback.format_exception(cause))
         with self.lock:
-            self.broken = self.broken or _broken(text, remote)
-            pending = list(self._pending.values())
-            self._backlog.clear()
+            self.broken = self.broken or _broken(what, remote)
+            pending = list(self.pending.values())
+            self.sender.backlog.clear()
         for future in pending:
-            self._end(future, None, _broken(text, remote))
-        self.wake()
-
-    def reap(self) -> None:
-        """Deal with workers that have ended. The manager's."""
-        ended = self.crew.ended()
-        if not ended or self.broken is not None:
-            return
-        self._role_wanted = True
-        self.results.put(None)  # wakes whoever collects
-        with self._collecting:
-            self._role_wanted = False
-            while self._take_one(False, None):  # what they sent before they died counts
-                pass
-            for process in ended:
-                if self.crew.is_retired(process):
-                    with self.lock:
-                        self.crew.forget(process)
-                        self.crew.grow(self._demand)
-                elif self.broken is None and not (self.closing and process.exitcode == 0):
-                    self._break(obituary(process) + self._last_words(process))
-
-    def _last_words(self, process: Any) -> str:
-        item = self.tasks._claim(self.crew.number(process))
-        future = None if item is None else self._by_item.get(item)
-        if future is None:
-            return ""
-        name = getattr(future.fn, "__qualname__", repr(future.fn))
-        return f" while it ran task {future.number}, {name}"
-
-    # --- The manager's view, and the end ------------------------------------------------------------
-
-    @property
-    def busy(self) -> bool:
-        """Whether tasks are pending and can still end."""
-        return bool(self._pending) and self.broken is None
-
-    @property
-    def wanted(self) -> bool:
-        """Whether somebody waits for results without collecting them."""
-        return bool(self._watched or self._passive or self._backlog or self.closing)
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to do but to end the workers."""
-        return self.broken is not None or (self.closing and not self._pending)
-
-    def await_event(self, timeout: float | None) -> None:
-        """Sleep until a worker ends, `wake` is called, or *timeout*; None: for long."""
-        with self.lock:
-            self._asleep = timeout is None
-            if self._asleep and (self._pending or self.closing):
-                timeout = 0
-        poll = select.poll()
-        for fd in (self._wake_reader, *self.crew.sentinels()):
-            poll.register(fd, select.POLLIN)
-        poll.poll(None if timeout is None else timeout * 1000)
-        self._asleep = False
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake_reader, 4096)
-
-    def wake(self) -> None:
-        """Have the manager look."""
-        with contextlib.suppress(OSError):  # full: it will look anyway; closed: it is gone
-            os.write(self._wake_writer, b"w")
+            self.end(future, None, _broken(what, remote))
+        self.bell.ring()
 
     def close(self, cancel_pending: bool) -> None:
         """Take no more tasks; the manager ends the workers when all are done.
@@ -386,28 +360,50 @@ class Engine:
         """
         with self.lock:
             self.closing = True
-            pending = list(self._pending.values())[len(self.crew.processes) :]
+            pending = list(self.pending.values())[len(self.crew.processes) :]
         if cancel_pending:
             for future in pending:
                 self.cancel(future)
-        self.wake()
+        self.bell.ring()
 
-    def end(self) -> None:
-        """End the workers: kindly, or at once when the engine is broken. The manager's."""
-        self.tasks._shutdown(self.broken is not None)
-        self.crew.end(at_once=self.broken is not None)
-        self.tasks.close()
-        for fd in (self._wake_reader, self._wake_writer):
-            os.close(fd)
-        self._wake_reader = self._wake_writer = -1
+    def disown(self) -> None:
+        """In a forked child: everything belongs to the parent, and nobody holds the locks."""
+        self.lock, self.collecting = threading.RLock(), threading.RLock()
+        self.thread = None
+        self.bell.disown()
+        self.crew.disown()
+        self.sender.disown()
+        self.broken = BrokenProcessPool(
+            f"this executor belongs to process {os.getppid()}, which forked this one: make another"
+        )
+        for future in self.pending.values():
+            future.disown(self.broken)
+        for table in (self.pending, self.watched, self.outbox, self.doubtful, self._bells):
+            table.clear()
 
 
-def _broken(text: str, remote: str | None) -> BrokenProcessPool:
+def _broken(what: str, remote: str | None) -> BrokenProcessPool:
     """Return an exception of its own for each future: raising one adds to its traceback."""
-    # Not at the top: it loads half of multiprocessing, and is seldom needed.
-    from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
-
-    error = BrokenProcessPool(text)
+    error = BrokenProcessPool(what)
     if remote is not None:
         error.__cause__ = _RemoteTraceback(f'\n"""\n{remote}"""')  # type: ignore[arg-type]
     return error
+
+
+def _disown_all() -> None:
+    for engine in list(_engines):
+        engine.disown()
+    _engines.clear()
+
+
+def _close_all() -> None:
+    """At interpreter exit, before threads are joined: work is finished, then all ends."""
+    global _exiting
+    _exiting = True
+    for engine in list(_engines):
+        engine.close(cancel_pending=False)
+
+
+os.register_at_fork(after_in_child=_disown_all)
+# concurrent.futures registers its own the same way: atexit proper runs too late.
+threading._register_atexit(_close_all)  # type: ignore[attr-defined]

@@ -20,6 +20,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .._core.layout import PARTICIPANTS
 from .calls import Chunk
 from .context import _default_context
 from .engine import Engine
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 __all__ = ["ProcessPoolExecutor"]
+
+WORKERS_MAX = PARTICIPANTS - 1
+"""Most workers of an executor: so many processes share an arena, beside this one."""
 
 
 class ProcessPoolExecutor(Executor):
@@ -47,8 +51,8 @@ class ProcessPoolExecutor(Executor):
             with the start method "fork".
 
     Raises:
-        ValueError: *max_workers* or *max_tasks_per_child* is below 1, or the latter comes
-            with "fork".
+        ValueError: *max_workers* is below 1 or above WORKERS_MAX, or *max_tasks_per_child* is
+            below 1 or comes with "fork".
         TypeError: *initializer* is not callable, or *max_tasks_per_child* no integer.
     """
 
@@ -65,6 +69,8 @@ class ProcessPoolExecutor(Executor):
             max_workers = len(os.sched_getaffinity(0))
         elif max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
+        elif max_workers > WORKERS_MAX:
+            raise ValueError(f"max_workers must be <= {WORKERS_MAX}: max_workers={max_workers}")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         if mp_context is None:
@@ -72,7 +78,6 @@ class ProcessPoolExecutor(Executor):
         _check_limit(max_tasks_per_child, mp_context)
         self._max_workers = max_workers
         self._mp_context = mp_context
-        self._shutdown = False
         self._engine = engine = Engine(
             mp_context, max_workers, initializer, initargs, max_tasks_per_child
         )
@@ -87,14 +92,7 @@ class ProcessPoolExecutor(Executor):
             BrokenProcessPool: a worker died before.
             RuntimeError: the executor is shut down, or the interpreter is ending.
         """
-        engine = self._engine
-        if engine.broken is not None:
-            raise type(engine.broken)(*engine.broken.args) from engine.broken
-        if self._shutdown:
-            raise RuntimeError("cannot schedule new futures after shutdown")
-        if engine.closing:
-            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-        return engine.submit(fn, args, kwargs)
+        return self._engine.submit(fn, args, kwargs)
 
     def map(
         self,
@@ -128,9 +126,9 @@ class ProcessPoolExecutor(Executor):
         if chunksize == 1:
             submits = (partial(self.submit, fn, *args) for args in calls)
             return _results(submits, deadline, buffersize)
-        chunk = Chunk(fn)
+        chunk: Callable[..., Any] = Chunk(fn, self._engine.packer.pack(fn))
         submits = (partial(self.submit, chunk, some) for some in _chunks(calls, chunksize))
-        return itertools.chain.from_iterable(_results(submits, deadline, buffersize))
+        return _flat(_results(submits, deadline, buffersize))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; the workers end when those that were submitted are done.
@@ -139,7 +137,6 @@ class ProcessPoolExecutor(Executor):
             wait: whether to wait for that.
             cancel_futures: whether to cancel what no worker has taken.
         """
-        self._shutdown = True
         self._engine.close(cancel_futures)
         if wait and self._engine.thread is not None:
             self._engine.thread.join()
@@ -153,6 +150,10 @@ class ProcessPoolExecutor(Executor):
     @property
     def _broken(self) -> BaseException | None:
         return self._engine.broken
+
+    @property
+    def _shutdown_thread(self) -> bool:
+        return self._engine.closing
 
     @property
     def _executor_manager_thread(self) -> Any:
@@ -180,6 +181,13 @@ def _check_limit(limit: int | None, context: Any) -> None:
 def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
     while some := list(itertools.islice(calls, size)):
         yield some
+
+
+def _flat(lists: Iterator[list[T]]) -> Iterator[T]:
+    for some in lists:
+        some.reverse()
+        while some:  # and keep no reference to what was given away
+            yield some.pop()
 
 
 def _results(

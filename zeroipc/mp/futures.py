@@ -2,19 +2,21 @@
 
 A `concurrent.futures.Future` makes a condition, a lock and two lists when it is born; that
 takes longer than sending a task. Here they are made when they are first asked for, by
-`wait`, `as_completed`, a callback, asyncio or a second waiting thread. From then on the
-engine's thread collects results; otherwise whoever calls `result()` does.
+`wait`, `as_completed`, a callback or asyncio: the future is watched then, and the manager
+thread finishes it, so that callbacks run there. Whoever calls `result()` waits with a
+bell instead, if he is not the one who collects.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
-import time
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures._base import (
     CANCELLED,
     CANCELLED_AND_NOTIFIED,
     FINISHED,
+    LOGGER,
     PENDING,
     RUNNING,
 )
@@ -40,7 +42,7 @@ class TaskFuture(Future[T]):
     Attributes:
         number: of the task, unique in its engine.
         call: (fn, args, kwargs) until the task is sent.
-        fn: what the task runs, for messages.
+        fn: what the task runs, for messages; None when it is done.
         item: UNSENT, SENDING, or the task's item number in the ring.
         nbytes: what the task takes in the arena.
     """
@@ -57,6 +59,7 @@ class TaskFuture(Future[T]):
         self.nbytes = 0
 
     _watch: threading.Condition | None = None
+    _bells: tuple[Any, ...] = ()
 
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
@@ -67,40 +70,86 @@ class TaskFuture(Future[T]):
                 if watch is None:
                     self._waiters: list[Any] = []
                     self._done_callbacks: list[Callable[[Future[T]], object]] = []
-                    watch = self._watch = threading.Condition()
                     if self._state not in _DONE:
-                        self._engine.watch(+1)
+                        self._engine.watch(self)
+                    watch = self._watch = threading.Condition()
         return watch
 
     # --- For the engine -----------------------------------------------------------------
 
-    def finish(self, value: Any, error: BaseException | None) -> None:
-        """Set the outcome; tell whoever watches."""
-        with self._engine.lock:
-            if self._state in _DONE:
-                return
-            if self._watch is None:
-                self._result = value
-                self._exception = error
-                self._state = FINISHED
-                return
-        self._engine.watch(-1)
-        if error is None:
-            self.set_result(value)
-        else:
-            self.set_exception(error)
+    def is_done(self) -> bool:
+        """Return whether the outcome is known in this process, without looking for it."""
+        return self._state in _DONE
 
-    def finish_cancelled(self) -> None:
-        """Set the state of a task that nobody will run; tell whoever watches."""
-        with self._engine.lock:
-            if self._watch is None:
-                self._state = CANCELLED_AND_NOTIFIED
-                return
-        self._engine.watch(-1)
-        super().cancel()
-        self.set_running_or_notify_cancel()
+    def settle(self, value: Any, error: BaseException | None) -> bool:
+        """Set the outcome unless somebody watches; return whether it is set. Needs the lock."""
+        if self._watch is not None:
+            return False
+        self._result = value
+        self._exception = error
+        self._state = FINISHED
+        self.ring()
+        return True
+
+    def tell(self, value: Any, error: BaseException | None) -> None:
+        """Set the outcome and tell who watches. The manager's."""
+        try:
+            if error is None:
+                self.set_result(value)
+            else:
+                self.set_exception(error)
+        except InvalidStateError:  # the user has set one
+            pass
+        except BaseException:  # a callback's SystemExit must not end the manager
+            LOGGER.exception("exception calling callback for %r", self)
+        self.ring()
+
+    def settle_cancelled(self) -> bool:
+        """Set the state of a task that nobody will run, as `settle` does."""
+        if self._watch is not None:
+            return False
+        self._state = CANCELLED_AND_NOTIFIED
+        self.ring()
+        return True
+
+    def tell_cancelled(self) -> None:
+        """Cancel, and tell who watches. In the thread that cancels, as everywhere."""
+        if super().cancel():
+            self.set_running_or_notify_cancel()
+        self.ring()
+
+    def disown(self, error: BaseException) -> None:
+        """Fail it in a forked child, where nobody can wait and no callback should run."""
+        self._watch, self._bells = None, ()
+        self._exception = error
+        self._state = FINISHED
+
+    # --- Bells of threads in result() ---------------------------------------------------
+
+    def add_bell(self, bell: Any) -> None:
+        """Have *bell*, a lock, released when the future is done. Needs the engine's lock."""
+        self._bells = (*self._bells, bell)
+
+    def remove_bell(self, bell: Any) -> None:
+        """Undo `add_bell`. Needs the engine's lock."""
+        self._bells = tuple(other for other in self._bells if other is not bell)
+
+    def ring(self) -> None:
+        """Wake the threads in result()."""
+        for bell in self._bells:
+            with contextlib.suppress(RuntimeError):  # rung already
+                bell.release()
 
     # --- For everybody -------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        self._engine.poll(self)
+        state = {CANCELLED_AND_NOTIFIED: CANCELLED}.get(self._state, self._state).lower()
+        if self._state == FINISHED:
+            raised = self._exception is not None
+            outcome = self._exception if raised else self._result
+            state += f" {'raised' if raised else 'returned'} {type(outcome).__name__}"
+        return f"<{type(self).__name__} at {id(self):#x} state={state}>"
 
     def cancel(self) -> bool:
         """Cancel the task unless a worker has it; return whether it is cancelled."""
@@ -150,13 +199,3 @@ class TaskFuture(Future[T]):
         if self._state in _DONE:
             raise CancelledError
         raise TimeoutError
-
-    def is_done(self) -> bool:
-        """Return whether the outcome is known in this process, without looking for it."""
-        return self._state in _DONE
-
-    def wait_passively(self, deadline: float | None) -> None:
-        """Wait until another thread has collected the outcome, or time is over."""
-        with self._condition:
-            if self._state not in _DONE:
-                self._condition.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))

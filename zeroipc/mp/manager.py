@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-import weakref
+from multiprocessing import connection
+from typing import TYPE_CHECKING, Any
 
-from .engine import Engine
+from .crew import obituary
+from .sender import interrupted
 
-LOOK = 0.02
-"""Seconds that results may lie before the manager collects them."""
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .engine import Engine
+
+LOOK_MIN = 0.02
+LOOK_MAX = 0.32
+"""Seconds between looks at results that nobody waits for; longer while there are none."""
 DEEP_SLEEP = 1.0
 """Seconds without work after which the manager sleeps until it is woken."""
-
-_managers: weakref.WeakSet[Manager] = weakref.WeakSet()
+TICK = 0.1
+"""Seconds within which a collecting manager notices a death or a call."""
 
 
 class Manager(threading.Thread):
@@ -22,31 +31,157 @@ class Manager(threading.Thread):
     def __init__(self, engine: Engine) -> None:
         super().__init__(name="zeroipc-manager")
         self.engine = engine
-        _managers.add(self)
 
     def run(self) -> None:
-        """Look after the engine."""
+        """Look after the engine, then end it."""
+        try:
+            self._look_after()
+        except BaseException as error:  # nobody may wait for a thread that is gone
+            self.engine.fail("the thread that looks after the workers failed", error)
+        finally:
+            self._end()
+
+    def _look_after(self) -> None:
         engine = self.engine
-        worked, count = time.monotonic(), -1
-        while not engine.finished:
-            if engine.busy or engine.count != count:
-                worked, count = time.monotonic(), engine.count
-            if engine.busy and engine.wanted:
-                engine.collect_while_wanted()
-                engine.await_event(0 if engine.wanted else LOOK)
+        pause, count, worked = LOOK_MIN, -1, 0.0
+        while not self._finished():
+            if self._wanted():
+                self._collect()
+                self._sleep(0)
+                pause = LOOK_MIN
+            elif engine.pending or time.monotonic() < worked + DEEP_SLEEP:
+                self._sleep(pause)
             else:
-                engine.await_event(LOOK if time.monotonic() - worked < DEEP_SLEEP else None)
+                self._sleep(None)
+            if engine.collect_waiting() or engine.count != count:
+                pause, count, worked = LOOK_MIN, engine.count, time.monotonic()
+            else:
+                pause = min(2 * pause, LOOK_MAX)
+            engine.sender.refill()
+            self._deliver()
+            self._reap()
+            if engine.doubtful:
+                self._resolve_doubt()
+
+    def _finished(self) -> bool:
+        """Return whether nothing is left to do but to end the workers."""
+        engine = self.engine
+        with engine.lock:
+            return engine.broken is not None or (
+                engine.closing and not engine.pending and not engine.outbox
+            )
+
+    def _wanted(self) -> bool:
+        """Return whether somebody waits for results without collecting them."""
+        engine = self.engine
+        return bool(
+            engine.pending
+            and engine.broken is None
+            and (engine.watched or engine.sender.backlog or engine.closing)
+        )
+
+    def _sleep(self, timeout: float | None) -> None:
+        """Sleep until a worker ends, the bell rings, or *timeout*; None: for long."""
+        engine = self.engine
+        with engine.lock:
+            engine.asleep = timeout is None
+            if engine.asleep and (engine.pending or engine.closing):
+                timeout = 0
+        ready = connection.wait([engine.bell.fd, *engine.crew.sentinels()], timeout)
+        engine.asleep = False
+        if engine.bell.fd in ready:
+            engine.bell.clear()
+
+    # --- Results ----------------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        """Collect for a tick, as long as nobody else does and somebody watches."""
+        engine = self.engine
+        if not engine.collecting.acquire(blocking=False):
+            self._sleep(LOOK_MIN)
+            return
+        try:
+            end = time.monotonic() + TICK
+            while self._wanted() and time.monotonic() < end:
+                engine.take_one(TICK / 2)
+                self._deliver()
+        finally:
+            engine.collecting.release()
+
+    def _deliver(self) -> None:
+        """Finish futures that somebody watches; runs callbacks."""
+        outbox = self.engine.outbox
+        while outbox:
+            future, value, error = outbox.popleft()
+            future.tell(value, error)
+
+    # --- Deaths and losses ------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        """Deal with workers that have ended."""
+        engine, crew = self.engine, self.engine.crew
+        ended = crew.ended()
+        if not ended or engine.broken is not None:
+            return
+        with self._role():  # what they sent before they died counts
+            self._deliver()
+        accidents = [process for process in ended if not crew.is_retired(process)]
+        if accidents and engine.broken is None:
+            fates = "; ".join(obituary(p) + self._last_words(p) for p in accidents)
+            engine.fail(
+                "A process in the process pool was terminated abruptly while the future was "
+                f"running or pending: {fates}"
+            )
+            return
+        for process in ended:
+            crew.forget(process)
+            crew.grow(len(engine.pending))
+
+    def _last_words(self, process: Any) -> str:
+        engine = self.engine
+        item = engine.tasks._claim(engine.crew.number(process))
+        future = None if item is None else engine.sender.by_item.get(item)
+        if future is None:
+            return ""
+        name = getattr(future.fn, "__qualname__", repr(future.fn))
+        return f" while it ran task {future.number}, {name}"
+
+    def _resolve_doubt(self) -> None:
+        """Fail the tasks whose result a signal handler's exception has lost.
+
+        A worker clears its claim after it has sent the result. So the result of what is
+        neither queued nor claimed had been sent before we looked at the claims.
+        """
+        engine = self.engine
+        taken = [f for f in engine.doubtful if not engine.tasks._queued(f.item)]
+        claims = {engine.tasks._claim(number) for number in range(engine.crew.size)}
+        with self._role():
+            for future in taken:
+                if future.item not in claims:
+                    engine.end(future, None, interrupted(future, "received", None))
+            with engine.lock:
+                for future in list(engine.pending.values()):
+                    if future.is_done():  # it was finished and then not taken off the table
+                        engine.remove(future)
+                engine.doubtful = [f for f in engine.doubtful if f.number in engine.pending]
+
+    @contextlib.contextmanager
+    def _role(self) -> Iterator[None]:
+        """Take the collector's role from whoever has it, and collect what is there."""
+        engine = self.engine
+        engine.role_wanted = True
+        engine.results.put(None)  # wakes whoever collects
+        with engine.collecting:
+            engine.role_wanted = False
             engine.collect_waiting()
-            engine.refill()
-            engine.reap()
-        engine.end()
+            yield
 
-
-def _close_all() -> None:
-    """At interpreter exit, before threads are joined: work is finished, then all ends."""
-    for manager in list(_managers):
-        manager.engine.close(cancel_pending=False)
-
-
-# concurrent.futures registers its own the same way: atexit proper runs too late.
-threading._register_atexit(_close_all)  # type: ignore[attr-defined]
+    def _end(self) -> None:
+        """End the workers: kindly, or at once when the engine is broken."""
+        engine = self.engine
+        broken = engine.broken is not None
+        self._deliver()
+        engine.tasks._shutdown(broken)
+        engine.crew.end(at_once=broken)
+        engine.tasks.close()
+        engine.bell.close()

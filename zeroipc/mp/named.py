@@ -18,8 +18,9 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing import util
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ FOLDER = Path("/dev/shm")
 _NAME_MAX = 255
 
 
-def open_or_create(queue: Any, name: str, maxsize: int, create: Callable[[], None]) -> None:
-    """Make *queue* the one called *name*: attach it, or call *create* and record it.
+def open_or_create(queue: Any, name: str, maxsize: int) -> None:
+    """Make *queue* the one called *name*: attach it, or create and record it.
 
     Raises:
         CapacityError: there is one with another maxsize, and *maxsize* is not 0.
@@ -52,7 +53,12 @@ def open_or_create(queue: Any, name: str, maxsize: int, create: Callable[[], Non
     with _locked(path) as fd:
         record = _read(fd)
         if not _attach(queue, record):
-            create()
+            try:
+                # The title marks a queue that strangers may find; nobody searches for it.
+                queue._create(maxsize, queue._noting, secrets.token_hex(16).encode())
+            except BaseException:
+                path.unlink()
+                raise
             record = {"class": type(queue).__name__}
         elif 0 < maxsize != queue._maxsize:
             raise CapacityError(

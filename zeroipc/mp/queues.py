@@ -5,6 +5,8 @@ The interface is the standard library's. What differs, each for the better:
 - an object is pickled in `put`, and what cannot be pickled raises there, not in a thread;
 - no feeder thread: what was put is delivered even if its producer is killed, and
   `join_thread` and `cancel_join_thread` have something to do only after the arena was full;
+- a `get` without timeout that nobody can ever answer, because the parent process was killed
+  and all who have the queue wait in such a `get`, raises OwnerDiedError and does not hang;
 - a queue can be put into another queue;
 - `put_many`, `get_many`, `shutdown` (as `queue.Queue` has it since Python 3.13), and a name
   by which unrelated programs of the same user share a queue.
@@ -37,9 +39,9 @@ __getattr__ = names_of(__name__)
 class _SharedQueue(Bridged, core.MessageQueue):  # type: ignore[misc, name-defined]
     """What the three queues have in common: being made, being sent, being freed."""
 
-    def _create(self, maxsize: int, noting: int) -> None:
+    def _create(self, maxsize: int, noting: int, title: bytes = b"") -> None:
         home = transport.home()
-        slot, generation = home.arena.create_queue(maxsize, noting, b"")
+        slot, generation = home.arena.create_queue(maxsize, noting, title)
         self._attach(home.arena, slot, generation)
 
     def _check_open(self) -> None:
@@ -131,7 +133,7 @@ class Queue(_SharedQueue, Generic[T]):
         else:
             from .named import open_or_create
 
-            open_or_create(self, name, maxsize, lambda: self._create(maxsize, self._noting))
+            open_or_create(self, name, maxsize)
 
     def empty(self) -> bool:
         """Return whether the queue is empty, at some moment.

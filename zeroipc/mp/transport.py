@@ -221,9 +221,8 @@ def memory_limit() -> int:
     """
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):
-            with open(path) as file:
-                limits.append(int(file.read()) // 2)
+        with contextlib.suppress(OSError, ValueError), open(path) as file:
+            limits.append(int(file.read()) // 2)
     if _shm_free() >= _TINY:
         limits.append(_shm_free())
     return max(min(limits), _LIMIT_MIN)

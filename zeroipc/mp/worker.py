@@ -1,21 +1,34 @@
 """What a worker process of an engine runs: take a task, call it, send the outcome.
 
 A worker ends when the task queue is shut and empty, when it has run its limit of tasks,
-or when its parent is gone, which it notices within PARENT_CHECK seconds.
+after a Ctrl-C, quietly, since the parent got that as well, or when its parent is gone: the
+system then kills it, for nobody wants what it does.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import signal
+import sys
 from concurrent.futures import _base
+from concurrent.futures.process import _ExceptionWithTraceback
 from multiprocessing import parent_process
 from queue import Empty
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .._core.owner import owner_alive
 from ..errors import ClosedError
 from .calls import unpack
 
+if TYPE_CHECKING:
+    from types import FrameType
+
 PARENT_CHECK = 1.0
+"""Seconds after which an idle worker looks whether its parent lives."""
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit status after a Ctrl-C."""
 
 
 class Start(NamedTuple):
@@ -26,6 +39,8 @@ class Start(NamedTuple):
         number: under which its gets are noted.
         initializer: packed, or None; called with *initargs* before the first task.
         limit: how many tasks it may run, or None.
+        parent: (pid, start time) of the process that has the engine.
+        mask: signals that the thread which starts it blocks.
     """
 
     tasks: Any
@@ -34,6 +49,8 @@ class Start(NamedTuple):
     initializer: bytes | tuple[bytes] | None
     initargs: tuple[Any, ...]
     limit: int | None
+    parent: tuple[int, int]
+    mask: set[Any]
 
 
 class Retired(NamedTuple):
@@ -42,52 +59,93 @@ class Retired(NamedTuple):
     pid: int
 
 
+class Failed(NamedTuple):
+    """The message of a worker whose initializer raised."""
+
+    pid: int
+    error: Any
+
+
+_interrupted = False
+
+
 def run_worker(start: Start) -> None:
     """Be a worker. The target of its process."""
-    start.tasks._claim_as(start.number)
-    starter = os.getppid()
     try:
-        if start.initializer is not None and not initialized(start):
-            return
-        left = start.limit
-        while left != 0:
-            call = next_call(start.tasks, starter)
-            if call is None:
-                return
-            run_call(call, start.results)
-            del call  # its arrays go back before the wait for the next
-            left = None if left is None else left - 1
-        start.results.put(Retired(os.getpid()))
+        _die_with_parent()
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
+        signal.pthread_sigmask(signal.SIG_SETMASK, start.mask)
+        start.tasks._claim_as(start.number)
+        if start.initializer is None or initialized(start):
+            run_tasks(start)
     except KeyboardInterrupt:
-        pass  # the parent got it as well, and it is there that the user wants to see it
+        sys.exit(INTERRUPTED)
+
+
+def run_tasks(start: Start) -> None:
+    """Run tasks until there are no more, or enough."""
+    left = start.limit
+    while left != 0:
+        call = next_call(start)
+        if call is None:
+            return
+        run_call(call, start.results)
+        del call  # its arrays go back before the wait for the next
+        if not start.results._spilling:
+            start.tasks._claim_as(start.number)  # done with it: the outcome is in the ring
+        if _interrupted:
+            sys.exit(INTERRUPTED)
+        left = None if left is None else left - 1
+    start.results.put(Retired(os.getpid()))
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    global _interrupted
+    _interrupted = True
+    raise KeyboardInterrupt
+
+
+def _die_with_parent() -> None:
+    """Have the system kill this process when its parent ends, whatever it is doing.
+
+    The parent's end hangs up the pipe that multiprocessing keeps between the two.
+    """
+    parent = parent_process()
+    if parent is None:  # a process of another library
+        return
+    hangup = parent.sentinel
+    fcntl.fcntl(hangup, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(hangup, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(hangup, fcntl.F_SETFL, fcntl.fcntl(hangup, fcntl.F_GETFL) | os.O_ASYNC)
+    if not parent.is_alive():  # it was earlier
+        os._exit(1)
 
 
 def initialized(start: Start) -> bool:
     """Run the initializer; whether it succeeded."""
     try:
         unpack(start.initializer)(*start.initargs)  # type: ignore[arg-type]
-    except BaseException:
+    except BaseException as error:
+        if _interrupted:
+            raise KeyboardInterrupt from None
         _base.LOGGER.critical("Exception in initializer:", exc_info=True)
+        with contextlib.suppress(Exception):  # it can perhaps not be pickled
+            start.results.put(Failed(os.getpid(), portable(error)))
         return False
     return True
 
 
-def next_call(tasks: Any, starter: int) -> tuple[Any, ...] | None:
-    """Return the next task; None when there will be no more, or nobody to do it for.
-
-    Args:
-        tasks: the task queue.
-        starter: pid of the process that forked this one. The sentinel alone does not do:
-            workers inherit the ends of earlier ones and would outlive one another.
-    """
+def next_call(start: Start) -> tuple[Any, ...] | None:
+    """Return the next task; None when there will be no more."""
     while True:
         try:
-            call: tuple[Any, ...] = tasks.get(True, PARENT_CHECK)
+            call: tuple[Any, ...] = start.tasks.get(True, PARENT_CHECK)
             return call
         except Empty:
-            parent = parent_process()
-            if os.getppid() != starter or not (parent is None or parent.is_alive()):
+            if not owner_alive(*start.parent):
                 return None
+            start.tasks._claim_as(start.number)  # it may be on a task that was cancelled
         except ClosedError:
             return None
 
@@ -96,18 +154,17 @@ def run_call(call: tuple[Any, ...], results: Any) -> None:
     """Call, and send (number, whether it returned, what it returned or raised)."""
     number, packed, args, kwargs = call
     try:
-        value = unpack(packed)(*args, **kwargs)
+        outcome = number, True, unpack(packed)(*args, **kwargs)
     except BaseException as error:
-        results.put((number, False, portable(error)))
-        return
+        outcome = number, False, portable(error)
     try:
-        results.put((number, True, value))
+        results.put(outcome)
     except BaseException as error:
+        if not outcome[1]:
+            error.add_note(f"in place of what the task raised:\n{outcome[2].tb}")
         results.put((number, False, portable(error)))
 
 
 def portable(error: BaseException) -> Any:
     """Return *error* so that it takes its traceback along, as the text of its cause."""
-    from concurrent.futures.process import _ExceptionWithTraceback  # loads much, needed seldom
-
-    return _ExceptionWithTraceback(error, error.__traceback__)
+    return _ExceptionWithTraceback(error, error.__traceback__)  # type: ignore[arg-type]

@@ -1,0 +1,43 @@
+"""A bell: any thread rings it, one thread sleeps on its descriptor among others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+
+class Bell:
+    """An eventfd that can be rung at any time, also before it is hung and after it is closed."""
+
+    def __init__(self) -> None:
+        self.fd = -1
+        # A descriptor that is closed while it is rung may be somebody else's by then.
+        self._lock = threading.RLock()
+
+    def hang(self) -> None:
+        """Make the descriptor."""
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def ring(self) -> None:
+        """Make the descriptor readable until `clear`."""
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if self.fd >= 0:
+                os.eventfd_write(self.fd, 1)
+
+    def clear(self) -> None:
+        """Make the descriptor unreadable."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+
+    def disown(self) -> None:
+        """In a forked child: drop the descriptor, which is the parent's bell."""
+        self._lock = threading.RLock()
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor; ringing does nothing from now on."""
+        with self._lock:
+            if self.fd >= 0:
+                os.close(self.fd)
+            self.fd = -1
