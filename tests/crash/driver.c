@@ -45,7 +45,7 @@ static int step(const char *name, uint32_t kills)
     return 2;
 }
 
-/* load SEED KILLS PRODUCERS CONSUMERS MAXSIZE ONE_POINT POINT... */
+/* load SEED KILLS PRODUCERS CONSUMERS MAXSIZE all|first|only POINT... */
 static int run_load(int count, char **arguments)
 {
     load_plan plan = {
@@ -53,7 +53,8 @@ static int run_load(int count, char **arguments)
         .producers = (uint32_t)atoi(arguments[2]),
         .consumers = (uint32_t)atoi(arguments[3]),
         .maxsize = (uint32_t)atoi(arguments[4]),
-        .one_point = atoi(arguments[5]),
+        .one_point = strcmp(arguments[5], "all") != 0,
+        .only_points = strcmp(arguments[5], "only") == 0,
         .points = arguments + 6,
         .point_count = count - 6,
     };
@@ -76,6 +77,6 @@ int main(int argc, char **argv)
         return 0;
     }
     fprintf(stderr, "usage: %s basics | steppable | scenarios | step SEED KILLS SCENARIO | limits SEED |\n"
-            "  load SEED KILLS PRODUCERS CONSUMERS MAXSIZE ONE_POINT POINT...\n", argv[0]);
+            "  load SEED KILLS PRODUCERS CONSUMERS MAXSIZE all|first|only POINT...\n", argv[0]);
     return 2;
 }

@@ -15,9 +15,8 @@ CORE = HERE.parents[1] / "zeroipc" / "_core"
 
 # -z now: no symbol is looked up in the middle of an operation, which costs thousands of
 # instructions that are none of ours. The driver's parts are used in turn, not all in each.
-COMPILE = (
-    "gcc -std=c11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Wno-unused-function -pthread -Wl,-z,now"
-).split()
+COMPILE = ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-pthread", "-Wl,-z,now"]
+COMPILE += ["-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]
 
 # glibc clears and copies with plain instructions instead of one that is stepped byte by byte.
 TUNABLES = "glibc.cpu.x86_rep_stosb_threshold=1000000:glibc.cpu.x86_rep_movsb_threshold=1000000"

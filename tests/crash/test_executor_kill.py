@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import random
 import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -225,3 +227,36 @@ def test_a_result_that_cannot_be_unpickled(
             assert isinstance(error, BrokenProcessPool)
             assert "a result could not be unpickled" in str(error)
             assert "this one" in str(error.__cause__)
+
+
+def begun(path: Path) -> dict[int, list[int]]:
+    """Return the tasks that each worker has begun, in order."""
+    found: dict[int, list[int]] = {}
+    for line in path.read_text().splitlines():
+        worker, number = map(int, line.split())
+        found.setdefault(worker, []).append(number)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("method", METHODS)
+def test_random_kills_lose_nothing_that_was_sent(tmp_path: Path, method: str, seed: int) -> None:
+    """A worker that begins another task has sent the result of the last: that must arrive."""
+    chance = random.Random(seed)
+    path = tmp_path / "begun"
+    count = 400
+    with zeroipc.mp.ProcessPoolExecutor(3, mp_context=zeroipc.mp.get_context(method)) as pool:
+        futures = [pool.submit(tasks.note, str(path), number) for number in range(count)]
+        for future in futures[: chance.randrange(count)]:
+            future.result()
+        killed = chance.choice(list(pool._processes))
+        os.kill(killed, chance.choice([signal.SIGKILL, signal.SIGTERM]))
+        outcomes = by_result(futures)
+    good = {number for number, value in enumerate(outcomes) if value == number * number}
+    bad = [value for value in outcomes if type(value) is BrokenProcessPool]
+    assert len(good) + len(bad) == count
+    workers = begun(path)
+    everything = [number for numbers in workers.values() for number in numbers]
+    assert len(everything) == len(set(everything)), "a task was run twice"
+    assert good <= set(everything)
+    assert good >= set(workers.get(killed, [])[:-1])

@@ -11,8 +11,9 @@ from tests.crash.driver import kills, points, run_all, seed
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(1800)]
 
 AT_ONE_POINT = 25
-SELDOM = {"alloc.carve": 2}
-"""Kills of one run at one point; blocks are carved only while an arena grows."""
+SELDOM = {"alloc.carve": 2, "arena.repair": 8, "queue.repair": 8, "sweep.counted": 8}
+"""Kills of one run at one point: blocks are carved only while an arena grows, and there is
+something to mend only after a death at another point."""
 
 
 def test_deaths_at_each_point(hooked: Path) -> None:
@@ -22,7 +23,7 @@ def test_deaths_at_each_point(hooked: Path) -> None:
     run_all(
         hooked,
         [
-            ("load", chosen + turn, SELDOM.get(name, AT_ONE_POINT), 2, 2, 0, 1, name, *names)
+            ("load", chosen + turn, SELDOM.get(name, AT_ONE_POINT), 2, 2, 0, "first", name, *names)
             for turn in range(rounds)
             for name in names
         ],
@@ -38,8 +39,14 @@ def test_deaths_at_random(hooked: Path, producers: int, consumers: int, maxsize:
     print(f"ZEROIPC_SEED={chosen}")
     run_all(
         hooked,
-        [("load", chosen, kills(7500) // 5, producers, consumers, maxsize, 0, *points())],
+        [("load", chosen, kills(7500) // 5, producers, consumers, maxsize, "all", *points())],
     )
+
+
+# Nothing else happens to wake the sleeper whose wake died with the other side.
+@pytest.mark.parametrize("point", ["put.before_wake", "get.before_wake", "wait.announced"])
+def test_wakes_that_are_lost_delay_and_do_not_hang(hooked: Path, point: str) -> None:
+    run_all(hooked, [("load", seed(), 40, 1, 1, 5, "only", point)])
 
 
 def test_thousands_of_queues_a_full_table_and_many_sleepers(hooked: Path) -> None:

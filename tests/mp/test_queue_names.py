@@ -9,7 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -87,9 +89,11 @@ def test_outlives_its_maker(name: str) -> None:
     assert q.get() == 2
 
 
-def hold(ready: int, done: int) -> None:
-    os.write(ready, b"x")
-    os.read(done, 1)
+def wait_for_the_end_of(pid: int) -> None:
+    """Wait for a process that is not our child; a zombie has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] not in "ZX":
+            time.sleep(0.01)
 
 
 def test_is_found_through_a_child_of_its_killed_maker(name: str) -> None:
@@ -108,6 +112,7 @@ def test_is_found_through_a_child_of_its_killed_maker(name: str) -> None:
         assert mp.Queue(name=name).get() == 1
     finally:
         os.kill(child, signal.SIGKILL)
+        wait_for_the_end_of(child)
         maker.returncode = -9
         maker.stdin.close()
         maker.stdout.read()

@@ -63,12 +63,20 @@ def test_negative_maxsize_means_no_bound() -> None:
 @pytest.mark.parametrize("make", KINDS)
 def test_closed_is_a_value_error_and_an_os_error(make: Callable[[], Any]) -> None:
     q = make()
+    q.put(0)
     q.close()
     q.close()
     for call in (lambda: q.put(1), q.get, q.empty):
         for kind in (ValueError, OSError, errors.ClosedError):
             with pytest.raises(kind, match=f"Queue <.*{type(q).__name__} object at .*> is closed"):
                 call()
+
+
+@pytest.mark.parametrize("make", [mp.Queue, mp.JoinableQueue])
+def test_closed_before_a_put_can_be_asked_whether_it_is_empty(make: Callable[[], Any]) -> None:
+    q = make()
+    q.close()
+    assert q.empty()
 
 
 def test_simple_queue_says_that_its_ends_are_closed() -> None:

@@ -5,6 +5,7 @@ The C core cannot be interrupted under a lock, so all of this is about the twin 
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import gc
 import itertools
@@ -13,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from queue import Full
 from types import FrameType
 from typing import Any
 
@@ -24,9 +26,10 @@ from zeroipc._core import mutex
 from zeroipc._core.mqueue import queue_locked
 from zeroipc._core.mutex import here
 from zeroipc._core.status import OK, Status
+from zeroipc._core.sweep import arena_deregister
 
 CORE = os.path.dirname(mutex.__file__)
-INTERRUPTIBLE = {"CALL", "CALL_FUNCTION_EX", "JUMP_BACKWARD", "RESUME", "CALL_KW", "PRECALL"}
+INTERRUPTIBLE = {"CALL", "CALL_FUNCTION_EX", "JUMP_BACKWARD", "RESUME", "CALL_KW"}
 
 
 @pytest.fixture
@@ -87,16 +90,20 @@ def test_a_nested_put_says_what_is_wrong_at_once(arena: Any) -> None:
     bounded.put(0)
 
     def handler() -> None:
-        with pytest.raises(Exception, match="^$") as full:
+        with pytest.raises(Full):
             bounded.put_nowait(1)
-        assert type(full.value).__name__ == "Full"
         with pytest.raises(TypeError, match="cannot pickle obj"):
             bounded.put(lambda: None)
 
     under_lock(bounded, handler)
     assert bounded.qsize() == 1
     bounded._shutdown(False)
-    under_lock(bounded, lambda: pytest.raises(ValueError, bounded.put, 1))
+
+    def refused() -> None:
+        with pytest.raises(ValueError, match="the queue is shut down"):
+            bounded.put(1)
+
+    under_lock(bounded, refused)
 
 
 def test_a_nested_put_that_fails_later_is_logged(
@@ -212,92 +219,102 @@ class Interrupt(BaseException):
     """What the handler raises."""
 
 
-def interruptions(work: Callable[[], Any]) -> Iterator[int]:
-    """Run *work* again and again, each time with an exception at another point of the core.
+class Interrupter:
+    """Raises at the n-th point of the core at which the interpreter might run a handler.
 
-    At those points only at which the interpreter would run a signal handler: after a call,
-    at the start of a function, and at the end of a loop.
+    These are: after a call of what is not Python code, at the start of a function, and at
+    the end of a loop.
     """
-    for number in itertools.count():
-        left = number
-        before: dict[int, int] = {}
 
-        def trace(frame: FrameType, event: str, argument: Any) -> Any:
-            nonlocal left
-            if not frame.f_code.co_filename.startswith(CORE):
-                return None
-            frame.f_trace_opcodes = True
-            frame.f_trace_lines = False
-            if event != "opcode":
-                return trace
-            previous = before.get(id(frame))
-            before[id(frame)] = frame.f_lasti
-            code = frame.f_code.co_code
-            if previous is not None and dis.opname[code[previous]] in INTERRUPTIBLE:
-                left -= 1
-                if left < 0:
+    START = -1
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self._before: dict[int, int] = {}
+        self._returned = False
+
+    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(CORE):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "call":
+            self._before[id(frame)] = self.START
+        elif event == "opcode":
+            before = self._before[id(frame)]
+            self._before[id(frame)] = frame.f_lasti
+            if self._handles(frame, before):
+                self.left -= 1
+                if self.left < 0:
                     sys.settrace(None)
                     raise Interrupt
-            return trace
+        self._returned = event == "return"
+        return self.trace
 
-        sys.settrace(trace)
+    def _handles(self, frame: FrameType, before: int) -> bool:
+        """Return whether signals are looked at behind the instruction at *before*."""
+        if before == self.START:
+            return True
+        name = dis.opname[frame.f_code.co_code[before]]
+        return name in INTERRUPTIBLE and not (self._returned and name.startswith("CALL"))
+
+
+def interruptions(work: Callable[[], Any]) -> Iterator[int]:
+    """Run *work* again and again, each time with an exception at another point of the core."""
+    for number in itertools.count():
+        sys.settrace(Interrupter(number).trace)
         try:
             work()
+            return
         except Interrupt:
+            sys.settrace(None)
             yield number
-            continue
         finally:
             sys.settrace(None)
-        return
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("size", [10, 30_000])
-def test_an_exception_at_any_point(file: File, arena: Any, size: int) -> None:
-    queue, other = queue_of(PURE, arena, maxsize=50), None
+@pytest.mark.parametrize("what", ["put", "get"])
+def test_an_exception_at_any_point(file: File, arena: Any, what: str, size: int) -> None:
+    queue = queue_of(PURE, arena, maxsize=50)
     watcher = file.attach(PURE)
     other = queue_of(PURE, watcher, queue._handle[1:])
-    item = np.arange(size)
-    work = [lambda: queue.put(item), lambda: queue.get(False)]
-    for step, what in enumerate(work):
-        points = 0
-        for _ in range(50 * step):
-            queue.put(item)
-        for _ in interruptions(what):
-            points += 1
-            assert here.held == 0
-            assert watcher.stats()["blocks_live"] <= 60
-            while other.qsize() > 45 * step + 5:  # the other one is never locked out
-                assert other.get(False).sum() == item.sum()
-            if step:
-                other.put(item)
-        assert points > 50
-        found = other.get_many(100)
-        assert all(np.array_equal(one, item) for one in found)
-        del found
-    arena.deregister()  # what an exception made this participant keep goes back
-    watcher.sweep()
-    assert watcher.stats()["blocks_live"] <= 2
+    item, points = np.arange(size), 0
+    for _ in interruptions((lambda: queue.put(item)) if what == "put" else queue.get):
+        points += 1
+        assert here.held == 0
+        while other.qsize() < 5:  # the other one is never locked out
+            other.put(item)
+        while other.qsize() > 10:
+            assert np.array_equal(other.get(), item)
+    assert points > 50
+    assert all(np.array_equal(one, item) for one in other.get_many(100))
+    # An exception in a finalizer keeps what that was to free, until the participant leaves.
+    assert watcher.stats()["blocks_live"] <= 1 + 4
+    arena_deregister(arena.view)
+    assert watcher.stats()["blocks_live"] == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_storm_of_exceptions(file: File, arena: Any) -> None:
     queue = queue_of(PURE, arena)
     array = np.arange(5000)
-    got = raised = 0
+    raised = 0
 
     def handler(number: int, frame: Any) -> None:
+        nonlocal raised
+        raised += 1
         raise Interrupt
 
     old = signal.signal(signal.SIGALRM, handler)
     try:
-        for _ in range(300):
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 0.0002 + raised % 7 * 0.0001)
-                while True:
+        for turn in range(300):
+            with contextlib.suppress(Interrupt):
+                signal.setitimer(signal.ITIMER_REAL, 0.0002 + turn % 7 * 0.0001)
+                while raised == turn:
                     queue.put(array)
-                    got += len(queue.get(False)) == 5000
-            except Interrupt:
-                raised += 1
+                    queue.get(False)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)

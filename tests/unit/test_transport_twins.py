@@ -64,7 +64,7 @@ def picture(file: File) -> dict[str, Any]:
     found: dict[str, Any] = {"arena": fields_of(view, ARENA, 0)}
     for name, table, layout, used in tables:
         for index in range(used):
-            found[f"{name} {index}"] = fields_of(view, layout, table[index].at)  # type: ignore[index]
+            found[f"{name} {index}"] = fields_of(view, layout, table[index].at)
     for number in range(arena.blocks_used):
         block = view.blocks[number]
         if block.kind == KIND_RING and block.backed:

@@ -206,7 +206,8 @@ static inline int block_inherited(zi_view *view, zi_block *block)
 
 /* --- Blocks ------------------------------------------------------------------------- */
 
-/* Under A: list the blocks of a group that were freed since it was last looked at. */
+/* Under A: list the blocks of a group that were freed since it was last looked at.  Those
+ * that a child may still see are looked at again when a participant is gone. */
 static inline void group_rescan(zi_view *view, uint32_t group)
 {
     zi_arena *arena = view->arena;
@@ -216,12 +217,7 @@ static inline void group_rescan(zi_view *view, uint32_t group)
         zi_block *block = &view->blocks[id];
         if (ZI_LOAD(block->owner) != ZI_FREE || ZI_LOAD(block->lender) != 0 || block->listed)
             continue;
-        if (block_inherited(view, block)) {
-            ZI_STORE(arena->group_dirty[group], 1);
-            ZI_STORE(arena->dirty, 1);
-        } else {
-            block_list(view, id);
-        }
+        if (!block_inherited(view, block)) block_list(view, id);
     }
 }
 

@@ -246,17 +246,17 @@ def block_inherited(view: View, block: SharedBlock) -> bool:
 
 
 def group_rescan(view: View, group: int) -> None:
-    """Under A: list the blocks of a group that were freed since it was last looked at."""
+    """Under A: list the blocks of a group that were freed since it was last looked at.
+
+    Those that a child may still see are looked at again when a participant is gone.
+    """
     arena = view.arena
     first = group * DIRTY_GROUP
     for number in range(first, min(first + DIRTY_GROUP, arena.blocks_used)):
         block = view.blocks[number]
         if block.owner != FREE or block.lender != 0 or block.listed:
             continue
-        if block_inherited(view, block):
-            arena.group_dirty[group] = 1
-            arena.dirty = 1
-        else:
+        if not block_inherited(view, block):
             block_list(view, number)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,7 @@ from .arena import (
 from .layout import FREE, KIND_DATA, MESSAGE_BLOCKS, PAGE, QUEUES
 from .mqueue import Message
 from .mutex import check_outermost, here
+from .orphan import servants
 from .participant import (
     holding_set,
     participant_adopt,
@@ -82,6 +84,7 @@ class Trimmer:
             self._thread.join()
 
     def _run(self) -> None:
+        servants.add(threading.get_ident())
         quiet = 0
         while quiet < TRIM_PATIENCE and not self._stop.wait(TRIM_PERIOD):
             count = queues_shrink(self._view)
@@ -91,6 +94,7 @@ class Trimmer:
                 if once == 0:
                     break
             quiet = 0 if count or self._view.arena.reserved > IDLE_MAX else quiet + 1
+        servants.discard(threading.get_ident())
         self._thread = None
 
 
@@ -237,6 +241,7 @@ class Arena:
         self.view = View(fd, nbytes)
         self.blocks: dict[int, tuple[int, int, int, int]] = {}
         """Those of this process: offset, bytes, number, whose."""
+        self.parent = os.getppid()
         self.child = 0
         """Identity reserved for a child about to be forked."""
         self.holds = [0] * QUEUES
@@ -358,6 +363,8 @@ class Arena:
     def after_fork(self) -> None:
         """In the child: its views keep what they show, and its writes stay its own."""
         view = self.view
+        self.parent = os.getppid()
+        servants.clear()
         self._trimmer = Trimmer(view)
         if view.me == 0:
             return

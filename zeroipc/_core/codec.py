@@ -185,7 +185,7 @@ def encode_str(draft: Draft, text: str) -> None:
 
 
 def encode(draft: Draft, obj: Any) -> None:
-    """Encode an object by its exact type."""
+    """Encode an object by its exact type; nothing is sent yet."""
     kind = type(obj)
     if kind is int and -(2**63) <= obj < 2**63:
         draft_payload(draft, PAYLOAD_INT, _INT.pack(obj))
@@ -203,15 +203,6 @@ def encode(draft: Draft, obj: Any) -> None:
         encode_pickle(draft, obj)
 
 
-def draft_encode(draft: Draft, obj: object) -> None:
-    """Encode *obj*; nothing is sent yet. On an error everything is undone."""
-    try:
-        encode(draft, obj)
-    except BaseException:
-        draft_dropped(draft)
-        raise
-
-
 def draft_sent(draft: Draft) -> None:
     """The message is the queue's now."""
     if draft.loan is not None:
@@ -221,15 +212,21 @@ def draft_sent(draft: Draft) -> None:
 
 def draft_dropped(draft: Draft) -> None:
     """The message was not sent: its blocks go back, a loan stays what it was."""
-    view = draft.arena.view
-    for number in draft.message.blocks:
-        if draft.loan is None or number != draft.loan.id:
-            block_free(view, number)
-    draft.message.blocks = []
+    view, blocks = draft.arena.view, draft.message.blocks
+    if draft.loan is not None and draft.loan.id in blocks:
+        blocks.remove(draft.loan.id)
+    message_dropped(draft.arena, draft.message)
     if draft.loan is not None:
         view.blocks[draft.loan.id].lender = 0
         draft.loan_array.setflags(write=True)
         draft.loan = draft.loan_array = None
+
+
+def message_dropped(arena: Arena, message: Message) -> None:
+    """Free the blocks of a message; each once, whatever interrupts this."""
+    while message.blocks:
+        number = message.blocks.pop()
+        block_free(arena.view, number)
 
 
 # --- Decode ---------------------------------------------------------------------------------------
@@ -268,8 +265,9 @@ def decode_parts(arena: Arena, message: Message, block: Block) -> Any:
 
 def decode_block(arena: Arena, message: Message) -> Any:
     """Return the object of a payload that needs the message's last block, which is ours now."""
-    number = message.blocks.pop()
+    number = message.blocks[-1]
     block = block_wrap(arena, number, class_pages(arena.view.blocks[number].cls) * PAGE)
+    message.blocks.pop()
     kind = message.kind & 0xFF
     if kind == PAYLOAD_ARRAY:
         return array_decode(arena.view, message, block)
@@ -305,5 +303,4 @@ def message_decode(arena: Arena, message: Message) -> Any:
             return decode_block(arena, message)
         return decode_small(arena, message)
     finally:
-        for number in message.blocks:  # handles, which a queue has been made of by now
-            block_free(arena.view, number)
+        message_dropped(arena, message)  # handles, which a queue has been made of by now

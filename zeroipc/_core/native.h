@@ -48,7 +48,7 @@ typedef struct {
     PyObject_HEAD
     zi_arena_object *arena;
     uint32_t slot, generation, claimant;
-    char held, closed, spilling, watched;
+    char held, used, closed, spilling, watched;
 } zi_queue_object;
 
 /* A message in the making, and what to undo when it is not sent. */

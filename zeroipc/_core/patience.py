@@ -12,6 +12,7 @@ from .arena_type import Arena
 from .layout import STATE_OPEN
 from .mqueue import Message, queue_get, queue_locked, queue_put, queue_size
 from .mutex import TICK_NS
+from .orphan import HOLDS, HOLDS_WAITING, check_orphan, holding_note, is_alone
 from .records import SharedQueue, Wake
 from .shrink import queue_is_large
 from .status import NO_ROOM, OK, Status
@@ -101,18 +102,27 @@ def queue_receive(
     view, first = arena.view, True
     queue = view.queues[slot]
     status = Status.EMPTY
-    if deadline == 0 or queue_size(queue) != 0:  # a look spares the putter the lock
+    if deadline == 0 or view.me == 0 or queue_size(queue) != 0:  # a look spares the lock
         status = queue_get(view, slot, generation, messages, 0)
     while status in (Status.EMPTY, Status.BUSY):
         if is_late(deadline) and (status is Status.EMPTY or not first):
             break
         until = lock_deadline(deadline)
-        waited = OK
-        if status is not Status.BUSY:
-            waited = queue_await_items(view, slot, until, first)
-        if waited is not Status.INTERRUPTED:
-            status = queue_get(view, slot, generation, messages, until)
-        park_at_exit(view)
+        alone = deadline == FOREVER and is_alone()
+        if alone:
+            holding_note(view, slot, HOLDS_WAITING)
+        try:
+            waited = OK
+            if status is not Status.BUSY:
+                waited = queue_await_items(view, slot, until, first)
+            if waited is not Status.INTERRUPTED:
+                status = queue_get(view, slot, generation, messages, until)
+            park_at_exit(view)
+            if alone and status is Status.EMPTY:
+                check_orphan(arena, slot)
+        finally:
+            if alone:
+                holding_note(view, slot, HOLDS)
         arena.idle()
         first = False
     if status is OK:

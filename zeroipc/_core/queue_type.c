@@ -268,6 +268,7 @@ static PyObject *raise_full_as_queue(zi_state *state)
 static PyObject *put_object(zi_queue_object *self, PyObject *object, uint64_t deadline)
 {
     if (!is_made(self)) return NULL;
+    self->used = 1;
     zi_queue *queue = &self->arena->view.queues[self->slot];
     zi_draft draft;
     uint32_t done;
@@ -624,6 +625,7 @@ static void queue_dealloc(PyObject *object)
         return truth < 0 ? -1 : 0;                                              \
     }
 QUEUE_FLAG(closed)
+QUEUE_FLAG(used)
 QUEUE_FLAG(spilling)
 QUEUE_FLAG(watched)
 
@@ -737,6 +739,7 @@ static PyMethodDef queue_methods[] = {
 };
 
 static PyGetSetDef queue_getset[] = {
+    {"_used", queue_get_used, queue_set_used, "Whether put() was called here.", NULL},
     {"_closed", queue_get_closed, queue_set_closed, "Whether close() was called here.", NULL},
     {"_spilling", queue_get_spilling, queue_set_spilling, "Whether puts go to _spill().", NULL},
     {"_watched", queue_get_watched, queue_set_watched, "Whether gets call _taken().", NULL},

@@ -19,16 +19,17 @@ from ..errors import (
     QueueFullError,
     ShmFullError,
 )
-from .arena import View, block_free, class_pages
+from .arena import View, class_pages
 from .arena_type import Arena, Draft, draft_alloc
 from .claims import claim_of, queue_cancel
 from .codec import (
     draft_dropped,
-    draft_encode,
     draft_payload,
     draft_sent,
     dump_inside,
+    encode,
     message_decode,
+    message_dropped,
     sending,
 )
 from .layout import (
@@ -73,14 +74,14 @@ class Deferred:
     """
 
     def __init__(self, queue: MessageQueue, data: bytes, deadline: int) -> None:
+        self.data = data
+        self.deadline = deadline
+        self.message = Message()
         self._queue = queue
-        self._data = data
-        self._deadline = deadline
-        self._message = Message()
 
     def __call__(self) -> None:
         """Make the put, unless that was done."""
-        if self._message.went:
+        if self.message.went:
             return
         try:
             self._queue._put_pickle(self)
@@ -89,16 +90,6 @@ class Deferred:
                 "a put of a signal handler or finalizer, made after the queue operation that "
                 "it interrupted, failed"
             )
-
-    def draft(self, arena: Arena, deadline: int) -> Draft:
-        """Return the message to send."""
-        draft = Draft(arena, deadline)
-        self._message = draft.message
-        draft_payload(draft, PAYLOAD_PICKLE, self._data)
-        return draft
-
-
-# --- MessageQueue -----------------------------------------------------------------------------
 
 
 class Hold:
@@ -141,6 +132,7 @@ class MessageQueue:
         "_hold",
         "_slot",
         "_spilling",
+        "_used",
         "_watched",
     )
     _arena: Arena | None
@@ -150,6 +142,7 @@ class MessageQueue:
     _hold: Hold | None
     _closed: bool
     _spilling: bool
+    _used: bool
     _watched: bool
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -158,7 +151,7 @@ class MessageQueue:
         self._arena = None
         self._slot = self._generation = self._claimant = 0
         self._hold = None
-        self._closed = self._spilling = self._watched = False
+        self._closed = self._spilling = self._used = self._watched = False
         return self
 
     def _attach(self, arena: Arena, slot: int, generation: int) -> None:
@@ -231,6 +224,7 @@ class MessageQueue:
 
     def _put_object(self, obj: Any, deadline: int) -> None:
         arena, queue = self._open_home(), self._record()
+        self._used = True
         if here.held or here.draining:
             self._put_later(queue, obj, deadline)
         elif self._spilling:
@@ -239,8 +233,7 @@ class MessageQueue:
             bounded = queue.maxsize != 0
             draft = Draft(arena, deadline if bounded else 0)
             try:
-                draft_encode(draft, obj)
-                status = self._send(draft, bounded, deadline)
+                status = self._send(draft, obj, bounded, deadline)
             except ShmFullError as error:
                 if draft.too_large:
                     raise
@@ -269,15 +262,16 @@ class MessageQueue:
 
     def _put_pickle(self, put: Deferred) -> None:
         """Make a put that was left by a nested call."""
-        arena, deadline = self._home(), put._deadline
         bounded = self._record().maxsize != 0
+        draft = Draft(self._home(), put.deadline if bounded else 0)
+        put.message = draft.message
         try:
-            status = self._send(put.draft(arena, deadline if bounded else 0), bounded, deadline)
+            status = self._send(draft, put, bounded, put.deadline)
         except ShmFullError as error:
             if bounded:
                 raise _full_as_queue(error) from None
             status = Status.FULL
-        self._put_outcome(status, bounded, None if status is OK else pickle.loads(put._data))
+        self._put_outcome(status, bounded, None if status is OK else pickle.loads(put.data))
 
     def _put_now(self, obj: Any, timeout: float | None) -> None:
         """Put although the queue is closed here or spilling, waiting for memory.
@@ -288,8 +282,7 @@ class MessageQueue:
         check_outermost("_put_now")
         deadline = deadline_of(timeout)
         draft = Draft(self._home(), deadline)
-        draft_encode(draft, obj)
-        status = self._send(draft, True, deadline)
+        status = self._send(draft, obj, True, deadline)
         if status is not OK:
             raise self._error(status)
 
@@ -297,17 +290,20 @@ class MessageQueue:
         """Put without waiting; return the item number and the bytes it takes."""
         blocks = self._view("_put_task").blocks
         draft = Draft(self._home(), 0)
-        draft_encode(draft, obj)
-        nbytes = len(draft.message.payload)
-        nbytes += sum(class_pages(blocks[number].cls) * PAGE for number in draft.message.blocks)
-        status = self._send(draft, False, 0)
+        status = self._send(draft, obj, False, 0)
         if status is not OK:
             raise self._error(status)
-        return draft.message.item, nbytes
+        message = draft.message
+        nbytes = sum(class_pages(blocks[number].cls) * PAGE for number in message.blocks)
+        return message.item, len(message.payload) + nbytes
 
-    def _send(self, draft: Draft, patient: bool, deadline: int) -> Status:
-        """Put the message, waiting for what may come; a draft that is not sent is undone."""
+    def _send(self, draft: Draft, obj: Any, patient: bool, deadline: int) -> Status:
+        """Put *obj*, waiting for what may come; a draft that is not sent is undone."""
         try:
+            if isinstance(obj, Deferred):
+                draft_payload(draft, PAYLOAD_PICKLE, obj.data)
+            else:
+                encode(draft, obj)
             return queue_send(
                 draft.arena, self._slot, self._generation, [draft.message], patient, deadline
             )
@@ -334,15 +330,20 @@ class MessageQueue:
     def _get_object(self, deadline: int) -> Any:
         arena = self._open_home()
         check_outermost("get")
-        while True:
-            message = Message(self._claimant)
-            status = self._receive(arena, [message], deadline)
-            if status is not OK or not drop_cancelled(arena, message):
-                break
+        message = Message(self._claimant)
         try:
+            status = queue_receive(arena, self._slot, self._generation, [message], deadline)
+            while status is OK and message.kind & PAYLOAD_CANCELLED:
+                message_dropped(arena, message)
+                message.went = False
+                status = queue_receive(arena, self._slot, self._generation, [message], deadline)
             if status is not OK:
                 raise self._error(status)
             return message_decode(arena, message)
+        except BaseException:
+            if message.went:
+                message_dropped(arena, message)
+            raise
         finally:
             self._tell_watch()
 
@@ -362,16 +363,22 @@ class MessageQueue:
         return found
 
     def _get_many(self, arena: Arena, found: list[Any], limit: int, deadline: int) -> None:
-        while len(found) < limit:
-            count = min(limit - len(found), MANY)
-            messages = [Message(self._claimant) for _ in range(count)]
-            status = self._receive(arena, messages, 0 if found else deadline)
-            if status is OK:
-                append_decoded(arena, found, [message for message in messages if message.went])
-            elif found:
-                return
-            else:
-                raise self._error(status)
+        messages: list[Message] = []
+        try:
+            while len(found) < limit:
+                messages = [Message(self._claimant) for _ in range(min(limit - len(found), MANY))]
+                until = 0 if found else deadline
+                status = queue_receive(arena, self._slot, self._generation, messages, until)
+                if status is not OK:
+                    if found:
+                        return
+                    raise self._error(status)
+                append_decoded(arena, found, messages)
+        except BaseException:
+            for message in messages:
+                if message.went:
+                    message_dropped(arena, message)
+            raise
 
     def _tell_watch(self) -> None:
         """After a get: a watched queue may have become empty."""
@@ -381,16 +388,6 @@ class MessageQueue:
     def _taken(self) -> None:
         """Learn that a watched queue may have become empty."""
         raise NotImplementedError
-
-    def _receive(self, arena: Arena, messages: list[Message], deadline: int) -> Status:
-        """Get messages, waiting for the first; blocks of what an exception loses go back."""
-        try:
-            return queue_receive(arena, self._slot, self._generation, messages, deadline)
-        except BaseException:
-            for message in messages:
-                if message.went:
-                    drop(arena, message)
-            raise
 
     # --- The rest ---
 
@@ -486,31 +483,13 @@ def _full_as_queue(error: ShmFullError) -> QueueFullError:
     return QueueFullError(str(error), error.asked, error.free)
 
 
-def drop(arena: Arena, message: Message) -> None:
-    """Free the blocks of a message that nobody gets."""
-    for number in message.blocks:
-        block_free(arena.view, number)
-    message.blocks = []
-
-
-def drop_cancelled(arena: Arena, message: Message) -> bool:
-    """Drop a message that its putter took back; whether it was one."""
-    if not message.kind & PAYLOAD_CANCELLED:
-        return False
-    drop(arena, message)
-    return True
-
-
 def append_decoded(arena: Arena, found: list[Any], messages: list[Message]) -> None:
-    """Decode all; an item that cannot be decoded raises, after the others were freed or kept."""
-    try:
-        while messages:
-            message = messages.pop(0)
-            if not drop_cancelled(arena, message):
-                found.append(message_decode(arena, message))
-    finally:
-        for message in messages:
-            drop(arena, message)
+    """Decode the messages that came, but those that their putters took back."""
+    for message in messages:
+        if message.went and message.kind & PAYLOAD_CANCELLED:
+            message_dropped(arena, message)
+        elif message.went:
+            found.append(message_decode(arena, message))
 
 
 def send_handle(queue: MessageQueue) -> bool | None:

@@ -36,6 +36,15 @@ static inline void sweep_block(zi_view *view, uint32_t id, uint32_t dead)
     if (queued) queue_unlock(view, slot);
 }
 
+/* Step 2 for one block, under A: another sweeper may have been faster, and the block may
+ * have a new lender by now. */
+static inline void sweep_lender(zi_view *view, uint32_t id, uint32_t dead)
+{
+    if (arena_lock(view) != ZI_OK) return;
+    if (ZI_LOAD(view->blocks[id].lender) == dead) block_unlend(view, id);
+    arena_unlock(view);
+}
+
 /* Under Q: move the open tasks of a participant to `lost`.  The first store says whose they
  * are, so that a death between it and the second does not count them twice.  A cell below
  * zero balances tasks that another took, and stays. */
@@ -74,8 +83,8 @@ static inline int sweep_participant(zi_view *view, uint32_t index, uint32_t dead
     for (uint32_t id = 0; id < used; id++) {
         zi_block *block = &view->blocks[id];
         if (ZI_LOAD(block->owner) == dead) sweep_block(view, id, dead);
-        left += ZI_LOAD(block->owner) == dead;
-        if (ZI_LOAD(block->lender) == dead) block_unlend(view, id);
+        if (ZI_LOAD(block->lender) == dead) sweep_lender(view, id, dead);
+        left += ZI_LOAD(block->owner) == dead || ZI_LOAD(block->lender) == dead;
         ZI_POINT("sweep.block");
     }
     for (uint32_t slot = 0; slot < ZI_LOAD(view->arena->queues_used); slot++)

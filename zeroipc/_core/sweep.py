@@ -72,6 +72,20 @@ def sweep_block(view: View, number: int, dead: int) -> None:
         arena_locked(view, decide)
 
 
+def sweep_lender(view: View, number: int, dead: int) -> None:
+    """Step 2 for one block, under A.
+
+    Another sweeper may have been faster, and the block may have a new lender by now.
+    """
+
+    def work() -> Status:
+        if view.blocks[number].lender == dead:
+            block_unlend(view, number)
+        return OK
+
+    arena_locked(view, work)
+
+
 def tally_lose(view: View, queue: SharedQueue, index: int) -> bool:
     """Under Q: move the open tasks of a participant to `lost`.
 
@@ -118,9 +132,9 @@ def sweep_participant(view: View, index: int, dead: int) -> bool:
         block = view.blocks[number]
         if block.owner == dead:
             sweep_block(view, number, dead)
-            left += block.owner == dead
         if block.lender == dead:
-            block_unlend(view, number)
+            sweep_lender(view, number, dead)
+        left += dead in (block.owner, block.lender)
     for slot in range(view.arena.queues_used):
         left += not sweep_tally(view, slot, index, dead)
 

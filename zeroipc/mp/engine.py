@@ -66,6 +66,8 @@ class Engine:
         tasks_per_worker: after how many tasks a worker is replaced; None: never.
 
     Attributes:
+        count: of the tasks that were handed in.
+        answered: for how many of them a worker has sent an outcome.
         pending: futures that are not done, by their number.
         watched: those of them that somebody watches.
         outbox: watched futures with their outcomes, for the manager to finish.
@@ -85,6 +87,7 @@ class Engine:
         self.broken: BaseException | None = None
         self.closing = False
         self.count = 0
+        self.answered = 0
         self.thread: Manager | None = None
         self.bell = Bell()
         self.tasks: Any = None
@@ -98,6 +101,7 @@ class Engine:
         self.lock = threading.RLock()
         self.collecting = threading.RLock()
         self._bells: dict[Any, None] = {}
+        self._collector_waits = False
         self.packer = Packer(by_value=context.get_start_method(allow_none=False) != "fork")
         self.sender = Sender(self, self.packer)
         packed = None if initializer is None else self.packer.pack(initializer)
@@ -134,6 +138,11 @@ class Engine:
             self.bell.ring()
         return future
 
+    @property
+    def demand(self) -> int:
+        """How many workers could be of use."""
+        return self.count - self.answered
+
     def _check_open(self) -> None:
         if self.broken is not None:
             raise BrokenProcessPool(*self.broken.args) from self.broken
@@ -148,7 +157,7 @@ class Engine:
             if self.thread is None:
                 self._start()
             else:
-                self.crew.grow(len(self.pending))
+                self.crew.grow(self.demand)
         except BaseException as error:
             self.end(future, None, error)
             raise
@@ -229,14 +238,18 @@ class Engine:
         """Return whether *future* is done or time is over; else the manager wants the role."""
         if deadline is not None:  # even with no time at all, what is there counts
             self._take_all()
-        while not future.is_done():
-            if self.role_wanted:
-                return False
-            left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
-            if left <= 0:
-                return True
-            self.take_one(left)
-        return True
+        self._collector_waits = True  # before the look: who finishes it looks afterwards
+        try:
+            while not future.is_done():
+                if self.role_wanted:
+                    return False
+                left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
+                if left <= 0:
+                    return True
+                self.take_one(left)
+            return True
+        finally:
+            self._collector_waits = False
 
     def _offer_role(self) -> None:
         """Wake one of those who wait in `result()`: the role is free."""
@@ -245,6 +258,11 @@ class Engine:
         if bell is not None:
             with contextlib.suppress(RuntimeError):  # rung already
                 bell.release()
+
+    def nudge(self) -> None:
+        """Wake whoever collects: something has changed without a message."""
+        if self._collector_waits:
+            self.results.put(None)
 
     def poll(self, future: TaskFuture[Any]) -> None:
         """Collect what is there without waiting, and note whether a worker has *future*."""
@@ -290,6 +308,7 @@ class Engine:
             return
         if type(message) is tuple:
             number, good, value = message
+            self.answered += 1
             future = self.pending.get(number)
             if future is not None:
                 self.end(future, value if good else None, None if good else value)
@@ -329,6 +348,7 @@ class Engine:
             self.remove(future)
         if not settled:
             future.tell_cancelled()
+        self.nudge()
         if self.closing:
             self.bell.ring()
         return True
@@ -349,6 +369,7 @@ class Engine:
             self.sender.backlog.clear()
         for future in pending:
             self.end(future, None, _broken(what, remote))
+        self.nudge()
         self.bell.ring()
 
     def close(self, cancel_pending: bool) -> None:

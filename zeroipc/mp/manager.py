@@ -135,7 +135,7 @@ class Manager(threading.Thread):
             return
         for process in ended:
             crew.forget(process)
-            crew.grow(len(engine.pending))
+            crew.grow(engine.demand)
 
     def _last_words(self, process: Any) -> str:
         engine = self.engine
@@ -170,7 +170,7 @@ class Manager(threading.Thread):
         """Take the collector's role from whoever has it, and collect what is there."""
         engine = self.engine
         engine.role_wanted = True
-        engine.results.put(None)  # wakes whoever collects
+        engine.nudge()
         with engine.collecting:
             engine.role_wanted = False
             engine.collect_waiting()
@@ -179,9 +179,10 @@ class Manager(threading.Thread):
     def _end(self) -> None:
         """End the workers: kindly, or at once when the engine is broken."""
         engine = self.engine
-        broken = engine.broken is not None
         self._deliver()
-        engine.tasks._shutdown(broken)
-        engine.crew.end(at_once=broken)
+        if engine.broken is not None:  # first: one that was stopped may hold the queue's lock
+            engine.crew.end(at_once=True)
+        engine.tasks._shutdown(True)
+        engine.crew.end(at_once=False)
         engine.tasks.close()
         engine.bell.close()

@@ -139,9 +139,11 @@ class Queue(_SharedQueue, Generic[T]):
         """Return whether the queue is empty, at some moment.
 
         Raises:
-            ValueError: the queue is closed.
+            OSError: the queue is closed, and this process has put something before; so the
+                standard library has it, whose `close` does nothing until then.
         """
-        self._check_open()
+        if self._used:
+            self._check_open()
         return bool(self.qsize() == 0)
 
     def full(self) -> bool:

@@ -83,6 +83,7 @@ class Sender:
                 future.item = UNSENT
                 return False
             engine.end(future, None, _explained(error, call, future))
+            engine.nudge()
             if not isinstance(error, Exception):
                 raise
         else:

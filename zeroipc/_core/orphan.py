@@ -1,0 +1,88 @@
+"""A get that nobody can ever answer.
+
+A process whose only thread waits for an item for ever says so in its row for the queue. When
+everybody who has the queue says that and the parent process is dead, no item can come.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from multiprocessing.process import parent_process
+from typing import TYPE_CHECKING
+
+from ..errors import OwnerDiedError
+from .arena import View, arena_locked
+from .participant import identity_index, participant_row
+from .registry import handle_any
+from .status import OK, Status
+
+if TYPE_CHECKING:
+    from .arena_type import Arena
+
+HOLDS = 1
+HOLDS_WAITING = 2
+"""What a process writes into its row for a queue: it has it; it has it, and its only thread
+waits for an item of it, for ever."""
+
+servants: set[int] = set()
+"""Threads that only serve the transport and never put anything."""
+
+
+def holding_note(view: View, slot: int, note: int) -> None:
+    """Write one of them."""
+    if view.me != 0:
+        participant_row(view, identity_index(view.me))[slot] = note
+
+
+def is_alone() -> bool:
+    """Return whether this process has one thread that can put something."""
+    return sys._current_frames().keys() - servants == {threading.get_ident()}
+
+
+def is_parent_dead(parent_pid: int) -> bool:
+    """Return whether the parent has died.
+
+    The system's, or, for a child of a fork server, the one that multiprocessing says.
+    """
+    if os.getppid() != parent_pid:
+        return True
+    parent = parent_process()
+    try:
+        return parent is not None and not parent.is_alive()
+    except OSError:
+        return False
+
+
+def is_deserted(view: View, slot: int) -> bool:
+    """Return whether every process that has the queue waits for an item of it.
+
+    A queue with a title may yet be found by it, and a handle on its way brings somebody.
+    """
+    flying = False
+
+    def work() -> Status:
+        nonlocal flying
+        flying = handle_any(view, slot)
+        return OK
+
+    if view.queues[slot].title[0]:
+        return False
+    for index in range(view.arena.participants_used):
+        if view.participants[index].pid != 0 and participant_row(view, index)[slot] == HOLDS:
+            return False
+    return arena_locked(view, work) is OK and not flying
+
+
+def check_orphan(arena: Arena, slot: int) -> None:
+    """Raise if nothing can ever come.
+
+    Raises:
+        OwnerDiedError: the parent has died, and whoever else has the queue waits too.
+    """
+    if is_deserted(arena.view, slot) and is_parent_dead(arena.parent):
+        raise OwnerDiedError(
+            "nobody is left to put anything into the queue: the parent process has died, and "
+            "whoever else has the queue waits for an item too"
+        )
