@@ -180,11 +180,20 @@ static void raise_no_room(zi_draft *draft, zi_status status, uint64_t nbytes)
 int draft_alloc(zi_draft *draft, uint64_t nbytes, uint32_t kind, uint32_t *id)
 {
     zi_view *view = &draft->arena->view;
+    zi_status status;
     if (draft->message.nblocks == ZI_MESSAGE_BLOCKS) {
         PyErr_Format(PyExc_ValueError, "a message carries at most %d blocks", ZI_MESSAGE_BLOCKS);
         return -1;
     }
-    zi_status status = block_alloc(view, nbytes, kind, id);
+    if (nbytes < (uint64_t)ZI_BIG_COPY) {
+        status = block_alloc(view, nbytes, kind, id);
+    } else { /* new pages take the system a while */
+        Py_BEGIN_ALLOW_THREADS
+        status = block_alloc(view, nbytes, kind, id);
+        Py_END_ALLOW_THREADS
+    }
+    if ((status == ZI_NO_MEMORY || status == ZI_NO_SPACE) && arena_sweep(view) != 0)
+        status = block_alloc(view, nbytes, kind, id); /* nobody may have been idle enough to sweep */
     while (status == ZI_NO_MEMORY || status == ZI_NO_SPACE || status == ZI_NO_ENTRY) {
         draft->too_large = never_fits(view, nbytes);
         if (draft->too_large || zi_now() >= draft->deadline) break;
@@ -369,7 +378,7 @@ static PyObject *arena_after_fork(PyObject *object, PyObject *unused)
                  PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, view->fd,
                  (off_t)view->blocks[block->id].offset);
     zi_status status = participant_adopt(view, self->child);
-    if (status == ZI_NO_ENTRY && arena_sweep(view) != 0) status = participant_register(view);
+    if (status == ZI_NO_ENTRY) status = arena_register(view);
     if (status != ZI_OK) return native_raise(self->state, status, view);
     for (uint32_t slot = 0; slot < ZI_LOAD(view->arena->queues_used); slot++)
         if (self->holds[slot]) holding_set(view, slot);

@@ -29,7 +29,6 @@ from .participant import (
     participant_adopt,
     participant_dead,
     participant_identity,
-    participant_register,
     participant_reserve,
     participant_row,
 )
@@ -205,6 +204,8 @@ def draft_alloc(draft: Draft, nbytes: int, kind: int) -> int:
     if len(blocks) == MESSAGE_BLOCKS:
         raise ValueError(f"a message carries at most {MESSAGE_BLOCKS} blocks")
     status, number = block_alloc(view, nbytes, kind)
+    if status in (Status.NO_MEMORY, Status.NO_SPACE) and arena_sweep(view):
+        status, number = block_alloc(view, nbytes, kind)  # nobody may have been idle enough
     while status in NO_ROOM:
         draft.too_large = never_fits(view, nbytes)
         if draft.too_large or now() >= draft.deadline:
@@ -375,8 +376,8 @@ class Arena:
                     *(_PROT_READ_WRITE, _MAP_PRIVATE_FIXED, view.fd, offset),
                 )
         status = participant_adopt(view, self.child)
-        if status is Status.NO_ENTRY and arena_sweep(view):
-            status = participant_register(view)
+        if status is Status.NO_ENTRY:
+            status = arena_register(view)
         if status is not OK:
             raise error_of(status, view)
         for slot in range(view.arena.queues_used):

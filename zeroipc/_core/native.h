@@ -69,7 +69,6 @@ void draft_sent(zi_draft *draft);
 void draft_dropped(zi_draft *draft);
 PyObject *message_decode(zi_arena_object *arena, const zi_message *message);
 PyObject *native_send_handle(PyObject *module, PyObject *queue);
-PyObject *native_received_handle(PyObject *module, PyObject *args);
 
 /* arrays.c */
 int array_is(zi_state *state, PyObject *object);
