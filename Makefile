@@ -16,7 +16,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST = $(BIN)/python -m pytest
 SUITE = $(BIN)/python tests/conformance/run_cpython_suite.py --module zeroipc.mp --baseline auto
 
-.PHONY: help demo test quick kill conformance bench lint format clean
+.PHONY: help demo test suite quick kill conformance bench lint format clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,9 +24,10 @@ help:  ## this list
 demo: $(VENV)/demo.stamp  ## the solar system, on the standard library and on ZeroIPC
 	$(BIN)/python examples/solar_system.py
 
-test: $(VENV)/test.stamp  ## every test but the standard library's own
+test: suite kill  ## every test but the standard library's own
+
+suite: $(VENV)/test.stamp  ## the tests that can run side by side
 	$(PYTEST) -n 2 -m "not kill and not conformance"
-	$(PYTEST) -m kill
 
 quick: $(VENV)/test.stamp  ## the tests that take no time
 	$(PYTEST) -n 2 -m "not kill and not conformance and not slow"
@@ -76,4 +77,5 @@ $(VENV)/%.stamp: $(VENV)/ready $(SOURCES)
 	         'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))'); \
 	fi; \
 	$(PIP) --no-build-isolation --editable ".[$*]"
+	$(BIN)/python -m compileall -q zeroipc  # an editable install has no bytecode of its own
 	@touch $@

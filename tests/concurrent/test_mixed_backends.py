@@ -315,7 +315,7 @@ def test_killed_at_each_instruction(what: str) -> None:
     core(NATIVE)
     total = instructions(what)
     every = "ZEROIPC_KILLS" in os.environ
-    points = range(total) if every else random.Random(what).sample(range(total), min(total, 40))
+    points = range(total) if every else random.Random(what).sample(range(total), min(total, 150))
     killed = 0
     for point in points:
         stage = Stage()

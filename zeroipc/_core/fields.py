@@ -69,7 +69,9 @@ class Layout:
         doc: one sentence for the specification.
     """
 
-    def __init__(self, name: str, fields: tuple[Field, ...], *, nbytes: int = 0, doc: str = "") -> None:
+    def __init__(
+        self, name: str, fields: tuple[Field, ...], *, nbytes: int = 0, doc: str = ""
+    ) -> None:
         self.name = name
         self.doc = doc
         self.fields: tuple[Field, ...] = ()
@@ -84,7 +86,8 @@ class Layout:
             raise ValueError(f"{name}: fields end at {end}, beyond nbytes={nbytes}")
 
     def __getattr__(self, name: str) -> Field:
-        for field in self.__dict__.get("fields", ()):
+        fields: tuple[Field, ...] = self.__dict__.get("fields", ())
+        for field in fields:
             if field.name == name:
                 return field
         raise AttributeError(name)

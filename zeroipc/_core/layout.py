@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from .fields import LINE, Chars, Field, Layout, Mutex, U8, U16, U32, U64, round_up
+from .fields import LINE, U8, U16, U32, U64, Chars, Layout, Mutex, round_up
 
 # --- Named segments: the format shared with C++ and C programs ---------------------
 

@@ -15,11 +15,12 @@
   callbacks run there; it deals with deaths, and ends the engine.
 
 Locks: `lock` guards the states of futures and the tables; nothing of the user's runs under
-it. `collecting` is the collector's role. Who takes a future off `pending` finishes it.
+it. `collector` is who has the collector's role. Who takes a future off `pending` finishes it.
 
 Signals: handlers run in the main thread, in the midst of all this, and may raise. Tables
-are changed in an order that leaves no future unreachable. What may have been lost, a
-message that was taken and not dealt with, is put on `doubtful`, and the manager finds out.
+are changed in an order that leaves no future unreachable, and a role is taken inside the
+`try` that gives it back. What may have been lost, a message that was taken and not dealt
+with, is put on `doubtful`, and the manager finds out.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Engine:
         watched: those of them that somebody watches.
         outbox: watched futures with their outcomes, for the manager to finish.
         doubtful: sent tasks whose result may have been lost.
+        collector: the thread that collects, by its ident.
         role_wanted: whether the manager asks for the collector's role.
         asleep: whether the manager has to be woken for a new task.
     """
@@ -99,7 +101,7 @@ class Engine:
         self.role_wanted = False
         self.asleep = False
         self.lock = threading.RLock()
-        self.collecting = threading.RLock()
+        self.collector: int | None = None
         self._bells: dict[Any, None] = {}
         self._collector_waits = False
         self.packer = Packer(by_value=context.get_start_method(allow_none=False) != "fork")
@@ -209,29 +211,33 @@ class Engine:
             return
         bell = threading.Lock()
         bell.acquire()
-        with self.lock:
-            future.add_bell(bell)
-            self._bells[bell] = None
-        try:  # the role may have become free before the bell was there
+        try:
+            with self.lock:
+                future.add_bell(bell)
+                self._bells[bell] = None
+            # The role may have become free before the bell was there, so look again.
             while not self._collect_for(future, deadline):
                 left = SLICE if deadline is None else deadline - time.monotonic()
                 bell.acquire(timeout=max(0.0, min(SLICE, left)))
         finally:
             with self.lock:
-                del self._bells[bell]
+                self._bells.pop(bell, None)
                 future.remove_bell(bell)
             self._offer_role()
 
     def _collect_for(self, future: TaskFuture[Any], deadline: float | None) -> bool:
         """Collect, if nobody does, until *future* is done or time is over; whether so."""
-        if not self.role_wanted and self.collecting.acquire(blocking=False):
-            try:
-                over = self._collect_until(future, deadline)
-            finally:
-                self.collecting.release()
-                if self._bells:
-                    self._offer_role()
-            return over
+        me, mine = threading.get_ident(), False
+        try:
+            with self.lock:
+                mine = self.collector is None and not self.role_wanted
+                if mine:
+                    self.collector = me
+            if self.collector == me:  # a signal handler may come here again
+                return self._collect_until(future, deadline)
+        finally:
+            if mine:
+                self.give_back_role()
         return future.is_done() or (deadline is not None and time.monotonic() >= deadline)
 
     def _collect_until(self, future: TaskFuture[Any], deadline: float | None) -> bool:
@@ -250,6 +256,14 @@ class Engine:
             return True
         finally:
             self._collector_waits = False
+
+    def give_back_role(self) -> None:
+        """Let others collect."""
+        self.collector = None
+        if self.role_wanted:
+            self.bell.ring()
+        elif self._bells:
+            self._offer_role()
 
     def _offer_role(self) -> None:
         """Wake one of those who wait in `result()`: the role is free."""
@@ -275,12 +289,16 @@ class Engine:
 
     def collect_waiting(self) -> bool:
         """Collect what lies there, unless somebody is collecting; whether there was anything."""
-        if self.results is None or not self.collecting.acquire(blocking=False):
-            return False
+        me, mine = threading.get_ident(), False
         try:
-            return self._take_all()
+            with self.lock:
+                mine = self.collector is None and self.results is not None
+                if mine:
+                    self.collector = me
+            return self.collector == me and self._take_all()
         finally:
-            self.collecting.release()
+            if mine:
+                self.give_back_role()
 
     def _take_all(self) -> bool:
         """Take as many messages as there are at this moment. Needs the role."""
@@ -389,8 +407,8 @@ class Engine:
 
     def disown(self) -> None:
         """In a forked child: everything belongs to the parent, and nobody holds the locks."""
-        self.lock, self.collecting = threading.RLock(), threading.RLock()
-        self.thread = None
+        self.lock = threading.RLock()
+        self.thread = self.collector = None
         self.bell.disown()
         self.crew.disown()
         self.sender.disown()

@@ -97,7 +97,7 @@ class Manager(threading.Thread):
     def _collect(self) -> None:
         """Collect for a tick, as long as nobody else does and somebody watches."""
         engine = self.engine
-        if not engine.collecting.acquire(blocking=False):
+        if not self._take_role():
             self._sleep(LOOK_MIN)
             return
         try:
@@ -106,7 +106,7 @@ class Manager(threading.Thread):
                 engine.take_one(TICK / 2)
                 self._deliver()
         finally:
-            engine.collecting.release()
+            engine.give_back_role()
 
     def _deliver(self) -> None:
         """Finish futures that somebody watches; runs callbacks."""
@@ -171,10 +171,21 @@ class Manager(threading.Thread):
         engine = self.engine
         engine.role_wanted = True
         engine.nudge()
-        with engine.collecting:
-            engine.role_wanted = False
+        while not self._take_role():
+            self._sleep(LOOK_MAX)  # until who has it rings
+        engine.role_wanted = False
+        try:
             engine.collect_waiting()
             yield
+        finally:
+            engine.give_back_role()
+
+    def _take_role(self) -> bool:
+        engine = self.engine
+        with engine.lock:
+            if engine.collector is None:
+                engine.collector = self.ident
+            return engine.collector == self.ident
 
     def _end(self) -> None:
         """End the workers: kindly, or at once when the engine is broken."""

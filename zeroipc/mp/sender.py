@@ -6,7 +6,6 @@ backlog is only a reference to the caller's arguments.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from concurrent.futures._base import PENDING
 from typing import TYPE_CHECKING, Any
@@ -38,19 +37,24 @@ class Sender:
         self.backlog: deque[TaskFuture[Any]] = deque()
         self.by_item: dict[int, TaskFuture[Any]] = {}
         self._nbytes = 0
-        self._sending = threading.Lock()
+        self._sending = False
 
     def refill(self) -> None:
         """Move the backlog into the ring, as far as there is room."""
         while self.backlog and self._room():
-            if not self._sending.acquire(blocking=False):
-                return  # whoever has it looks again after letting go
+            mine = False
             try:
+                with self.engine.lock:
+                    mine = not self._sending
+                    self._sending = True
+                if not mine:
+                    return  # who is sending looks again afterwards
                 while self.backlog and self._room():
                     if not self._send_first():
                         return
             finally:
-                self._sending.release()
+                if mine:
+                    self._sending = False
 
     def _room(self) -> bool:
         queued = self.engine.tasks.qsize()
@@ -105,7 +109,7 @@ class Sender:
 
     def disown(self) -> None:
         """In a forked child: nothing is sent from here."""
-        self._sending = threading.Lock()
+        self._sending = False
         self.backlog.clear()
         self.by_item.clear()
 
