@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from queue import Empty
 from types import FrameType
 from typing import Any
@@ -30,6 +31,7 @@ from tests.support.arenas import (
     queue_of,
 )
 from zeroipc._core import mutex
+from zeroipc._core.layout import NOTE_TASKS
 
 CORE = os.path.dirname(mutex.__file__)
 OTHER = {NATIVE: PURE, PURE: NATIVE}
@@ -223,12 +225,13 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Stage:
-    """An arena with a joinable queue of five items, seen by a native survivor if there is one."""
+    """An arena with a joinable queue of five items, seen by a survivor: native if there is one."""
 
     def __init__(self) -> None:
+        self.backend = NATIVE if find_spec("zeroipc._native") else PURE
         self.file = File(64 << 20)
-        self.arena = self.file.create(NATIVE, 32 << 20)
-        self.queue = queue_of(NATIVE, self.arena, noting=1)
+        self.arena = self.file.create(self.backend, 32 << 20)
+        self.queue = queue_of(self.backend, self.arena, noting=NOTE_TASKS)
         for number in range(5):
             self.queue.put((number, ARRAY + number))
         self.handle = self.queue._handle[1:]
@@ -245,6 +248,7 @@ class Stage:
                 self.leave_a_death()
             if what == "trim":
                 arena.allocate(100_000)
+            sys._getframe().f_trace_opcodes = True  # 3.12 traces instructions only after this
             sys.settrace(Killer(kill_at).trace)
             OPERATIONS[what](arena, queue)
             sys.settrace(None)
@@ -291,7 +295,7 @@ class Stage:
         del found, tuples
         assert self.queue._join_tasks(PATIENCE)
         self.arena.shrink()
-        queue_of(NATIVE, self.arena)  # reclaims what the dead one made
+        queue_of(self.backend, self.arena)  # reclaims what the dead one made
         stats = self.arena.stats()
         assert stats["participants"] == 1
         assert stats["blocks_live"] <= 2 + 1  # chunk and tally, and the chunk of the new queue
@@ -312,7 +316,6 @@ def instructions(what: str) -> int:
 @pytest.mark.parametrize("what", OPERATIONS)
 def test_killed_at_each_instruction(what: str) -> None:
     """At every instruction with ZEROIPC_KILLS set, else at a sample of them."""
-    core(NATIVE)
     total = instructions(what)
     every = "ZEROIPC_KILLS" in os.environ
     points = range(total) if every else random.Random(what).sample(range(total), min(total, 150))

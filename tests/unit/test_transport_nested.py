@@ -5,7 +5,6 @@ The C core cannot be interrupted under a lock, so all of this is about the twin 
 
 from __future__ import annotations
 
-import contextlib
 import dis
 import gc
 import itertools
@@ -261,6 +260,7 @@ class Interrupter:
 def interruptions(work: Callable[[], Any]) -> Iterator[int]:
     """Run *work* again and again, each time with an exception at another point of the core."""
     for number in itertools.count():
+        sys._getframe().f_trace_opcodes = True  # Python 3.12 traces instructions only after this
         sys.settrace(Interrupter(number).trace)
         try:
             work()
@@ -308,13 +308,19 @@ def test_a_storm_of_exceptions(file: File, arena: Any) -> None:
         raise Interrupt
 
     old = signal.signal(signal.SIGALRM, handler)
+
+    def hammer(until: int) -> None:
+        while raised < until:
+            queue.put(array)
+            queue.get(False)
+
     try:
-        for turn in range(300):
-            with contextlib.suppress(Interrupt):
-                signal.setitimer(signal.ITIMER_REAL, 0.0002 + turn % 7 * 0.0001)
-                while raised == turn:
-                    queue.put(array)
-                    queue.get(False)
+        while raised < 300:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0002 + raised % 7 * 0.0001)
+                hammer(raised + 1)
+            except Interrupt:
+                continue
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
