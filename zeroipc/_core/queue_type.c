@@ -571,7 +571,9 @@ static PyObject *queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     (void)args;
     (void)kwargs;
-    return type->tp_alloc(type, 0);
+    zi_queue_object *self = (zi_queue_object *)type->tp_alloc(type, 0);
+    if (self) self->claimant = ZI_NONE; /* no worker, until _claim_as */
+    return (PyObject *)self;
 }
 
 static void queue_release(zi_queue_object *self)

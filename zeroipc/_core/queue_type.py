@@ -149,7 +149,8 @@ class MessageQueue:
         """Return a queue that is not attached yet; subclasses take any arguments."""
         self = super().__new__(cls)
         self._arena = None
-        self._slot = self._generation = self._claimant = 0
+        self._slot = self._generation = 0
+        self._claimant = NONE  # no worker, until _claim_as
         self._hold = None
         self._closed = self._spilling = self._used = self._watched = False
         return self
