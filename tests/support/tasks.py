@@ -104,3 +104,7 @@ def note(path: str, number: int) -> int:
     """Note who begins this task; return something that depends on it."""
     append_line(path, f"{os.getpid()} {number}")
     return number * number
+
+
+def size(array: Any) -> int:
+    return int(array.nbytes)

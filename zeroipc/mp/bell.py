@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+
 import threading
+from multiprocessing import connection
 
 
 class Bell:
@@ -24,6 +26,11 @@ class Bell:
         with self._lock, contextlib.suppress(BlockingIOError):
             if self.fd >= 0:
                 os.eventfd_write(self.fd, 1)
+
+    def wait(self, timeout: float) -> None:
+        """Sleep until it rings, at most *timeout* seconds; then clear it."""
+        if connection.wait([self.fd], timeout):
+            self.clear()
 
     def clear(self) -> None:
         """Make the descriptor unreadable."""

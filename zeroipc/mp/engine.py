@@ -18,15 +18,17 @@ Locks: `lock` guards the states of futures and the tables; nothing of the user's
 it. `collector` is who has the collector's role. Who takes a future off `pending` finishes it.
 
 Signals: handlers run in the main thread, in the midst of all this, and may raise. Tables
-are changed in an order that leaves no future unreachable, and a role is taken inside the
-`try` that gives it back. What may have been lost, a message that was taken and not dealt
-with, is put on `doubtful`, and the manager finds out.
+are changed in an order that leaves no future unreachable; a role is taken inside the
+`try` that gives it back; what a queue gives goes into a list in one step. Only a handler
+that raises amid unpickling can lose a result: what was sent is put on `doubtful` then, and
+the manager finds out.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import threading
 import time
 import traceback
@@ -50,6 +52,9 @@ from .worker import Failed, Retired, Start
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_NOW = (False,)
+_PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
+"""Types of results that are never in shared memory."""
 SLICE = 1.0
 """Longest wait in `result()` without a look: what should wake it may have died."""
 
@@ -103,6 +108,7 @@ class Engine:
         self.lock = threading.RLock()
         self.collector: int | None = None
         self._bells: dict[Any, None] = {}
+        self._inbox: deque[Any] = deque()
         self._collector_waits = False
         self.packer = Packer(by_value=context.get_start_method(allow_none=False) != "fork")
         self.sender = Sender(self, self.packer)
@@ -127,7 +133,8 @@ class Engine:
             RuntimeError: the engine is closed.
         """
         with self.lock:
-            self._check_open()
+            if self.broken is not None or self.closing or _exiting:
+                self._refuse()
             number = self.count
             self.count = number + 1
             future: TaskFuture[Any] = TaskFuture(self, number, (fn, args, kwargs))
@@ -145,13 +152,11 @@ class Engine:
         """How many workers could be of use."""
         return self.count - self.answered
 
-    def _check_open(self) -> None:
+    def _refuse(self) -> None:
         if self.broken is not None:
             raise BrokenProcessPool(*self.broken.args) from self.broken
-        if _exiting:
-            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-        if self.closing:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+        when = "interpreter shutdown" if _exiting else "shutdown"
+        raise RuntimeError(f"cannot schedule new futures after {when}")
 
     def _hire(self, future: TaskFuture[Any]) -> None:
         """See to it that a worker comes to take *future*."""
@@ -197,9 +202,11 @@ class Engine:
 
     def remove(self, future: TaskFuture[Any]) -> None:
         """Take a task off the tables. Needs the lock."""
-        self.sender.forget(future)
-        self.watched.discard(future)
-        future.fn = None
+        if self.sender.by_item.pop(future.item, None) is not None:
+            self.sender.nbytes -= future.nbytes
+        if future._watch is not None:
+            self.watched.discard(future)
+        future.call = future.fn = None
         self.pending.pop(future.number, None)
 
     # --- Collecting -------------------------------------------------------------------------
@@ -223,7 +230,7 @@ class Engine:
             with self.lock:
                 self._bells.pop(bell, None)
                 future.remove_bell(bell)
-            self._offer_role()
+            self.offer_role()
 
     def _collect_for(self, future: TaskFuture[Any], deadline: float | None) -> bool:
         """Collect, if nobody does, until *future* is done or time is over; whether so."""
@@ -234,44 +241,32 @@ class Engine:
                 if mine:
                     self.collector = me
             if self.collector == me:  # a signal handler may come here again
-                return self._collect_until(future, deadline)
+                if deadline is not None:  # even with no time at all, what is there counts
+                    self._take_all()
+                self._collector_waits = True  # before the look: who finishes it looks afterwards
+                while not future.is_done() and not self.role_wanted:
+                    left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
+                    if left <= 0:
+                        break
+                    self.take_one(left)
         finally:
             if mine:
-                self.give_back_role()
+                self.collector = None  # before a call, in which a signal handler may raise
+                self._collector_waits = False
+                if self._bells or self.role_wanted:
+                    self.offer_role()
         return future.is_done() or (deadline is not None and time.monotonic() >= deadline)
 
-    def _collect_until(self, future: TaskFuture[Any], deadline: float | None) -> bool:
-        """Return whether *future* is done or time is over; else the manager wants the role."""
-        if deadline is not None:  # even with no time at all, what is there counts
-            self._take_all()
-        self._collector_waits = True  # before the look: who finishes it looks afterwards
-        try:
-            while not future.is_done():
-                if self.role_wanted:
-                    return False
-                left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
-                if left <= 0:
-                    return True
-                self.take_one(left)
-            return True
-        finally:
-            self._collector_waits = False
-
-    def give_back_role(self) -> None:
-        """Let others collect."""
-        self.collector = None
+    def offer_role(self) -> None:
+        """Wake somebody who waits for the collector's role, which is free."""
         if self.role_wanted:
             self.bell.ring()
         elif self._bells:
-            self._offer_role()
-
-    def _offer_role(self) -> None:
-        """Wake one of those who wait in `result()`: the role is free."""
-        with self.lock:
-            bell = next(iter(self._bells), None)
-        if bell is not None:
-            with contextlib.suppress(RuntimeError):  # rung already
-                bell.release()
+            with self.lock:
+                bell = next(iter(self._bells), None)
+            if bell is not None:
+                with contextlib.suppress(RuntimeError):  # rung already
+                    bell.release()
 
     def nudge(self) -> None:
         """Wake whoever collects: something has changed without a message."""
@@ -298,41 +293,57 @@ class Engine:
             return self.collector == me and self._take_all()
         finally:
             if mine:
-                self.give_back_role()
+                self.collector = None  # before a call, in which a signal handler may raise
+                self.offer_role()
 
     def _take_all(self) -> bool:
         """Take as many messages as there are at this moment. Needs the role."""
-        waiting = self.results.qsize()
+        waiting = self.results.qsize() + len(self._inbox)
         for _ in range(waiting):
             self.take_one(0)
         return bool(waiting)
 
     def take_one(self, timeout: float) -> None:
         """Take one message from the result ring, or none in time. Needs the role."""
+        inbox = self._inbox
         try:
-            if self.results._poll(timeout):
-                self._deal_with_next()
+            if not inbox:
+                if not self.results._poll(timeout):
+                    return
+                try:  # in one step, for a signal handler may raise after any other
+                    inbox.extend(map(self.results.get, _NOW))
+                except Empty:
+                    return
+                except (Exception, SystemExit) as error:
+                    self.fail("a result could not be unpickled", error)
+                    return
+            message = inbox[0]
+            if type(message) is tuple:
+                number, good, value = message
+                self.answered += 1
+                if type(value) not in _PLAIN and self._is_crowded():
+                    value = _moved_out(value)
+                future = self.pending.get(number)
+                if future is not None:
+                    self.end(future, value if good else None, None if good else value)
+                if self.sender.backlog:
+                    self.sender.refill()
+            elif message is not None:
+                self._hear(message)
+            if inbox and inbox[0] is message:  # a signal handler may have dealt with it as well
+                inbox.popleft()
         except BaseException:  # of a signal handler: a message may be lost
             self.doubt()
             raise
 
-    def _deal_with_next(self) -> None:
-        try:
-            message = self.results.get(False)
-        except Empty:
-            return
-        except Exception as error:
-            self.fail("a result could not be unpickled", error)
-            return
-        if type(message) is tuple:
-            number, good, value = message
-            self.answered += 1
-            future = self.pending.get(number)
-            if future is not None:
-                self.end(future, value if good else None, None if good else value)
-            if self.sender.backlog:
-                self.sender.refill()
-        elif type(message) is Retired:
+    def _is_crowded(self) -> bool:
+        """Return whether results that the program keeps might leave no room for others."""
+        figures = self.results._handle[0].stats()
+        return bool(figures["reserved"] > figures["limit"] // 2)
+
+    def _hear(self, message: Any) -> None:
+        """Deal with what a worker says about itself."""
+        if type(message) is Retired:
             self.crew.retire(message.pid)
         elif type(message) is Failed:
             self.fail(f"the initializer of worker {message.pid} raised", message.error)
@@ -419,6 +430,14 @@ class Engine:
             future.disown(self.broken)
         for table in (self.pending, self.watched, self.outbox, self.doubtful, self._bells):
             table.clear()
+
+
+def _moved_out(value: Any) -> Any:
+    """Return a copy of a result whose arrays are not in shared memory, if it can be copied."""
+    try:
+        return pickle.loads(pickle.dumps(value, 5))
+    except Exception:
+        return value
 
 
 def _broken(what: str, remote: str | None) -> BrokenProcessPool:

@@ -88,7 +88,8 @@ class TaskFuture(Future[T]):
         self._result = value
         self._exception = error
         self._state = FINISHED
-        self.ring()
+        if self._bells:
+            self.ring()
         return True
 
     def tell(self, value: Any, error: BaseException | None) -> None:

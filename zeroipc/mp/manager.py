@@ -9,12 +9,12 @@ from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
 from .crew import obituary
-from .sender import interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .engine import Engine
+    from .futures import TaskFuture
 
 LOOK_MIN = 0.02
 LOOK_MAX = 0.32
@@ -98,7 +98,7 @@ class Manager(threading.Thread):
         """Collect for a tick, as long as nobody else does and somebody watches."""
         engine = self.engine
         if not self._take_role():
-            self._sleep(LOOK_MIN)
+            engine.bell.wait(LOOK_MIN)
             return
         try:
             end = time.monotonic() + TICK
@@ -106,7 +106,8 @@ class Manager(threading.Thread):
                 engine.take_one(TICK / 2)
                 self._deliver()
         finally:
-            engine.give_back_role()
+            engine.collector = None
+            engine.offer_role()
 
     def _deliver(self) -> None:
         """Finish futures that somebody watches; runs callbacks."""
@@ -158,7 +159,7 @@ class Manager(threading.Thread):
         with self._role():
             for future in taken:
                 if future.item not in claims:
-                    engine.end(future, None, interrupted(future, "received", None))
+                    engine.end(future, None, _lost(future))
             with engine.lock:
                 for future in list(engine.pending.values()):
                     if future.is_done():  # it was finished and then not taken off the table
@@ -172,13 +173,14 @@ class Manager(threading.Thread):
         engine.role_wanted = True
         engine.nudge()
         while not self._take_role():
-            self._sleep(LOOK_MAX)  # until who has it rings
+            engine.bell.wait(LOOK_MAX)  # who has it rings
         engine.role_wanted = False
         try:
             engine.collect_waiting()
             yield
         finally:
-            engine.give_back_role()
+            engine.collector = None
+            engine.offer_role()
 
     def _take_role(self) -> bool:
         engine = self.engine
@@ -197,3 +199,10 @@ class Manager(threading.Thread):
         engine.crew.end(at_once=False)
         engine.tasks.close()
         engine.bell.close()
+
+
+def _lost(future: TaskFuture[Any]) -> RuntimeError:
+    return RuntimeError(
+        f"the result of task {future.number} is lost: a signal handler raised an exception "
+        "while it was being unpickled"
+    )

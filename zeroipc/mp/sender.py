@@ -29,19 +29,22 @@ class Sender:
     Attributes:
         backlog: tasks that have not been sent, the next one first.
         by_item: what is in the ring or with a worker, by its number in the ring.
+        nbytes: what that takes in the arena.
     """
 
     def __init__(self, engine: Engine, packer: Packer) -> None:
         self.engine = engine
         self.packer = packer
         self.backlog: deque[TaskFuture[Any]] = deque()
-        self.by_item: dict[int, TaskFuture[Any]] = {}
-        self._nbytes = 0
+        self.by_item: dict[int | None, TaskFuture[Any]] = {}
+        self.nbytes = 0
         self._sending = False
+        self._sent: list[tuple[int, int]] = []
+        self._first: TaskFuture[Any] | None = None
 
     def refill(self) -> None:
         """Move the backlog into the ring, as far as there is room."""
-        while self.backlog and self._room():
+        while self.backlog:
             mine = False
             try:
                 with self.engine.lock:
@@ -49,9 +52,9 @@ class Sender:
                     self._sending = True
                 if not mine:
                     return  # who is sending looks again afterwards
-                while self.backlog and self._room():
-                    if not self._send_first():
-                        return
+                while self.backlog:
+                    if not self._room() or not self._send_first():
+                        return  # until a task ends
             finally:
                 if mine:
                     self._sending = False
@@ -59,20 +62,23 @@ class Sender:
     def _room(self) -> bool:
         queued = self.engine.tasks.qsize()
         return bool(
-            queued <= self.engine.crew.size or (queued < RING_TASKS and self._nbytes < RING_NBYTES)
+            queued <= self.engine.crew.size or (queued < RING_TASKS and self.nbytes < RING_NBYTES)
         )
 
     def _send_first(self) -> bool:
         """Send the first task of the backlog; whether to go on with the next.
 
-        It leaves the backlog only afterwards, so that an exception of a signal handler
-        cannot lose it on the way.
+        It leaves the backlog only afterwards, and what `_put_task` returns goes into a list
+        in one step: whatever a signal handler raises, it is sent once.
         """
         engine = self.engine
+        if self._sent:
+            self._note()
+            return True
         with engine.lock:
             if not self.backlog:  # the engine broke
                 return False
-            future = self.backlog[0]
+            future = self._first = self.backlog[0]
             call = future.call
             if call is None or future._state != PENDING:
                 self.backlog.popleft()
@@ -80,63 +86,54 @@ class Sender:
             future.item = SENDING
         try:
             task = (future.number, self.packer.pack(call[0]), call[1], call[2])
-            item, nbytes = engine.tasks._put_task(task)
-            future.call = None
-        except BaseException as error:
+            self._sent.extend(map(engine.tasks._put_task, (task,)))
+            self._note()
+        except Exception as error:
+            if self._sent:  # a signal handler's
+                raise
             if isinstance(error, ShmFullError) and self.by_item:  # their end frees memory
                 future.item = UNSENT
                 return False
-            engine.end(future, None, _explained(error, call, future))
+            engine.end(future, None, _explained(error, call))
             engine.nudge()
-            if not isinstance(error, Exception):
-                raise
-        else:
-            with engine.lock:
-                future.item, future.nbytes = item, nbytes
-                if future.number in engine.pending:
-                    self.by_item[item] = future
-                    self._nbytes += nbytes
-        with engine.lock:
-            if self.backlog and self.backlog[0] is future:
-                self.backlog.popleft()
         return True
 
-    def forget(self, future: TaskFuture[Any]) -> None:
-        """Take a task off the tables. Needs the engine's lock."""
-        future.call = None
-        if future.item is not None and self.by_item.pop(future.item, None) is not None:
-            self._nbytes -= future.nbytes
+    def _note(self) -> None:
+        """Note that the first task was sent; it leaves the backlog. May be repeated."""
+        with self.engine.lock:
+            [(item, nbytes)] = self._sent
+            future = self._first
+            assert future is not None
+            future.call = None
+            future.item = item
+            if future.number in self.engine.pending and item not in self.by_item:
+                future.nbytes = nbytes
+                self.nbytes += nbytes
+                self.by_item[item] = future
+            if self.backlog and self.backlog[0] is future:
+                self.backlog.popleft()
+            self._sent.clear()
+            self._first = None
 
     def disown(self) -> None:
         """In a forked child: nothing is sent from here."""
         self._sending = False
+        self._sent.clear()
         self.backlog.clear()
         self.by_item.clear()
 
 
-def _explained(error: BaseException, call: Any, future: TaskFuture[Any]) -> BaseException:
+def _explained(error: Exception, call: tuple[Any, Any, Any]) -> Exception:
     """Return the error to give to the future of a call that could not be sent."""
-    if isinstance(error, UnpicklableError):
-        _, args, kwargs = call
-        path, culprit = find_culprit(args, "args", 8)
-        if culprit is args:
-            path, culprit = find_culprit(kwargs, "kwargs", 8)
-        reason = error.__cause__ or error
-        text = f"cannot pickle {path}, a {type(culprit).__qualname__}: {reason}"
-        found = UnpicklableError(text)
-        found.__cause__ = error.__cause__
-        return found
-    if isinstance(error, Exception):
+    if not isinstance(error, UnpicklableError) or error.__cause__ is None:
         return error
-    return interrupted(future, "sent", error)
-
-
-def interrupted(future: TaskFuture[Any], what: str, error: BaseException | None) -> RuntimeError:
-    """Return the error of a task that an exception of a signal handler has hit."""
-    raised = "an exception" if error is None else type(error).__name__
-    lost = RuntimeError(
-        f"a signal handler raised {raised} while task {future.number} was being {what}: "
-        "its outcome is unknown"
-    )
-    lost.__cause__ = error
-    return lost
+    _, args, kwargs = call
+    path, culprit = find_culprit(args, "args", 8)
+    if culprit is args:
+        path, culprit = find_culprit(kwargs, "kwargs", 8)
+    if culprit is kwargs:  # it was the callable
+        return error
+    text = f"cannot pickle {path}, a {type(culprit).__qualname__}: {error.__cause__}"
+    explained = UnpicklableError(text)
+    explained.__cause__ = error.__cause__
+    return explained

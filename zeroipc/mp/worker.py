@@ -85,15 +85,15 @@ def run_worker(start: Start) -> None:
 
 def run_tasks(start: Start) -> None:
     """Run tasks until there are no more, or enough."""
-    left = start.limit
+    tasks, results, number, left = start.tasks, start.results, start.number, start.limit
     while left != 0:
         call = next_call(start)
         if call is None:
             return
-        run_call(call, start.results)
+        run_call(call, results)
         del call  # its arrays go back before the wait for the next
-        if not start.results._spilling:
-            start.tasks._claim_as(start.number)  # done with it: the outcome is in the ring
+        if not results._spilling:
+            tasks._claim_as(number)  # done with it: the outcome is in the ring
         if _interrupted:
             sys.exit(INTERRUPTED)
         left = None if left is None else left - 1
