@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
@@ -60,7 +61,8 @@ def by_result(futures: Futures) -> list[Any]:
 
 def by_wait(futures: Futures) -> list[Any]:
     done, not_done = wait(futures)
-    assert not not_done and len(done) == len(futures)
+    assert not not_done
+    assert len(done) == len(futures)
     return [outcome(future) for future in futures]
 
 
@@ -159,12 +161,9 @@ def test_death_under_other_methods(method: str, where: str, how: Any) -> None:
 def test_death_in_the_initializer(method: str, how: Any, closing: bool) -> None:
     context = zeroipc.mp.get_context(method)
     pool = zeroipc.mp.ProcessPoolExecutor(2, mp_context=context, initializer=how)
-    futures = []
-    try:
-        for number in range(4):
-            futures.append(pool.submit(tasks.echo, number))
-    except BrokenProcessPool:
-        pass
+    futures: list[Any] = []
+    with contextlib.suppress(BrokenProcessPool):
+        futures.extend(pool.submit(tasks.echo, number) for number in range(4))
     pool.shutdown(wait=closing)
     assert futures
     for future in futures:
@@ -200,7 +199,7 @@ def test_an_idle_worker_that_dies_breaks_the_executor(method: str) -> None:
 def test_a_stopped_worker_does_not_hold_up_the_end(method: str) -> None:
     with zeroipc.mp.ProcessPoolExecutor(2, mp_context=zeroipc.mp.get_context(method)) as pool:
         futures = [pool.submit(tasks.wait_for_file, "/nowhere") for _ in range(3)]
-        one, *others = [pool.submit(tasks.pid) and pid for pid in pool._processes]
+        one, *others = pool._processes
         for other in others:
             os.kill(other, signal.SIGSTOP)
         os.kill(one, signal.SIGKILL)
@@ -211,7 +210,8 @@ def test_a_stopped_worker_does_not_hold_up_the_end(method: str) -> None:
 def test_sys_exit_in_a_task_is_its_outcome() -> None:
     with zeroipc.mp.ProcessPoolExecutor(1, mp_context=zeroipc.mp.get_context("fork")) as pool:
         error = pool.submit(tasks.sys_exit).exception()
-        assert isinstance(error, SystemExit) and error.code == 7
+        assert isinstance(error, SystemExit)
+        assert error.code == 7
         assert pool.submit(tasks.echo, 1).result() == 1
 
 
@@ -251,7 +251,7 @@ def test_random_kills_lose_nothing_that_was_sent(tmp_path: Path, method: str, se
             future.result()
         killed = chance.choice(list(pool._processes))
         os.kill(killed, chance.choice([signal.SIGKILL, signal.SIGTERM]))
-        outcomes = by_result(futures)
+        outcomes = by_result([*futures])
     good = {number for number, value in enumerate(outcomes) if value == number * number}
     bad = [value for value in outcomes if type(value) is BrokenProcessPool]
     assert len(good) + len(bad) == count

@@ -68,7 +68,8 @@ def program(method: str, path: Path, work: str, functions: str = "") -> Iterator
         with suppress(ProcessLookupError):
             os.killpg(popen.pid, signal.SIGKILL)
         popen.wait()
-        assert popen.stdout is not None and popen.stderr is not None
+        assert popen.stdout is not None
+        assert popen.stderr is not None
         popen.stdout.close()
         popen.stderr.close()
 
@@ -167,7 +168,9 @@ INTERRUPTED = {
             list(as_completed([pool.submit(busy, 1000) for _ in range(5)]))
     """,
     "initializer": """
-        with mp.ProcessPoolExecutor(2, mp_context=context, initializer=busy, initargs=(1000,)) as pool:
+        with mp.ProcessPoolExecutor(
+            2, mp_context=context, initializer=busy, initargs=(1000,)
+        ) as pool:
             [pool.submit(busy, 1000) for _ in range(5)][0].result()
     """,
     "idle": """

@@ -87,7 +87,7 @@ def test_a_changed_closure_is_sent_anew(pool: Any) -> None:
     def current() -> int:
         return number
 
-    for number in range(5):  # noqa: B007 - seen by the closure
+    for number in range(5):
         assert pool.submit(current).result() == number
 
 
@@ -97,7 +97,7 @@ def test_initializers(tmp_path: Path) -> None:
         with zeroipc.mp.ProcessPoolExecutor(
             1,
             mp_context=zeroipc.mp.get_context(method),
-            initializer=lambda name: Path(name).write_text("here"),  # noqa: B023
+            initializer=lambda name: Path(name).write_text("here"),
             initargs=(str(path),),
         ) as pool:
             pool.submit(tasks.echo, 1).result()
@@ -117,7 +117,7 @@ def test_what_pickle_names_is_pickled_once(monkeypatch: pytest.MonkeyPatch) -> N
         Counting.pickled += 1
         return str(cls.__qualname__)
 
-    copyreg.pickle(Counting, reduce)  # type: ignore[arg-type]
+    copyreg.pickle(Counting, reduce)
     try:
         for made in (Counted, other_counted):
             Counting.pickled = 0
@@ -144,9 +144,8 @@ def test_packers_do_not_mix_up_what_threads_pack() -> None:
     wrong: list[Any] = []
 
     def run(function: Any) -> None:
-        for _ in range(3000):
-            if unpack(packer.pack(function)) is not function:
-                wrong.append(function)
+        found = (unpack(packer.pack(function)) for _ in range(3000))
+        wrong.extend(other for other in found if other is not function)
 
     threads = [
         threading.Thread(target=run, args=(function,)) for function in (abs, max, tasks.echo, len)
@@ -182,7 +181,7 @@ def test_a_name_that_workers_do_not_have(pool: Any, monkeypatch: pytest.MonkeyPa
     assert pool.submit(tasks.echo, 1).result() == 1
 
 
-# --- __main__ -------------------------------------------------------------------------------------------
+# --- __main__ --------------------------------------------------------------------------
 
 DEFINITIONS = """
 import functools, sys
@@ -253,7 +252,9 @@ def test_what_the_main_program_defines(tmp_path: Path, how: str, method: str) ->
     elif how == "stdin":
         assert run("-", text=DEFINITIONS + use) == FOUND
     elif how == "interactive":
-        typed = DEFINITIONS.replace("\n\ndef", "\n\n\ndef") + "\n" + use.replace("\nprint", "\n\nprint")
+        typed = (
+            DEFINITIONS.replace("\n\ndef", "\n\n\ndef") + "\n" + use.replace("\nprint", "\n\nprint")
+        )
         assert run("-i", "-c", "pass", text=dedent(typed)) == FOUND
     else:
         script = tmp_path / "script.py"

@@ -88,16 +88,21 @@ SMALL_ARENA = """
 
 
 def test_tasks_wait_while_the_arena_is_full() -> None:
-    run_python(SMALL_ARENA + """
+    run_python(
+        SMALL_ARENA
+        + """
     arrays = [np.full(12 * MB, number, np.uint8) for number in range(40)]
     futures = [pool.submit(np.max, array) for array in arrays]
     assert [future.result() for future in futures] == list(range(40))
     pool.shutdown()
-    """)
+    """
+    )
 
 
 def test_results_that_the_program_keeps_do_not_fill_the_arena() -> None:
-    run_python(SMALL_ARENA + """
+    run_python(
+        SMALL_ARENA
+        + """
     futures = [pool.submit(np.full, 3 * MB, number, np.uint8) for number in range(60)]
     results = [future.result() for future in futures]
     for number, result in enumerate(results):
@@ -105,18 +110,22 @@ def test_results_that_the_program_keeps_do_not_fill_the_arena() -> None:
     nested = [pool.submit(tasks.echo, {"part": results[0]}).result() for _ in range(60)]
     assert all((part["part"] == 0).all() for part in nested)
     pool.shutdown()
-    """)
+    """
+    )
 
 
 def test_what_can_never_fit_fails_its_future() -> None:
-    run_python(SMALL_ARENA + """
+    run_python(
+        SMALL_ARENA
+        + """
     for call in [(np.zeros, 64 * MB, np.uint8), (np.max, np.zeros(64 * MB, np.uint8))]:
         error = pool.submit(*call).exception()
         assert type(error) is ShmFullError and "limit=" in str(error), repr(error)
         assert error.asked >= 64 * MB
     assert pool.submit(tasks.echo, 1).result() == 1
     pool.shutdown()
-    """)
+    """
+    )
 
 
 def test_arguments_go_back_when_the_task_has_run(pool: Any) -> None:

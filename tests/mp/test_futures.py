@@ -84,8 +84,10 @@ def test_looking_collects(pool: Any) -> None:
 def test_timeouts(pool: Any, gate: Path) -> None:
     future = occupy(pool, gate)
     for timeout in (0.02, 0, -1):
-        pytest.raises(TimeoutError, future.result, timeout)
-        pytest.raises(TimeoutError, future.exception, timeout)
+        with pytest.raises(TimeoutError):
+            future.result(timeout)
+        with pytest.raises(TimeoutError):
+            future.exception(timeout)
     with pytest.raises(TimeoutError):
         list(as_completed([future], timeout=0.02))
     assert wait([future], timeout=0.02).not_done == {future}
@@ -100,7 +102,8 @@ def test_cancelled_tasks_never_run(pool: Any, gate: Path, tmp_path: Path) -> Non
     ran = tmp_path / "ran"
     ran.touch()
     futures = [pool.submit(tasks.append_line, str(ran), number) for number in range(1000)]
-    assert futures[0].item is not None and futures[-1].item is None
+    assert futures[0].item is not None
+    assert futures[-1].item is None
     assert all(future.cancel() for future in futures[::2])
     assert all(future.cancel() for future in futures[::2])
     assert not running.cancel()
@@ -109,9 +112,13 @@ def test_cancelled_tasks_never_run(pool: Any, gate: Path, tmp_path: Path) -> Non
     assert not running.cancel()
     assert sorted(map(int, ran.read_text().split())) == list(range(1, 1000, 2))
     for future in futures[::2]:
-        assert future.cancelled() and future.done() and not future.running()
-        pytest.raises(CancelledError, future.result)
-        pytest.raises(CancelledError, future.exception)
+        assert future.cancelled()
+        assert future.done()
+        assert not future.running()
+        with pytest.raises(CancelledError):
+            future.result()
+        with pytest.raises(CancelledError):
+            future.exception()
         assert "state=cancelled" in repr(future)
     assert not futures[1].cancel()
 

@@ -31,11 +31,9 @@ import os
 import pickle
 import threading
 import time
-import traceback
 import weakref
 from collections import deque
 from concurrent.futures._base import PENDING, RUNNING
-from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +152,7 @@ class Engine:
 
     def _refuse(self) -> None:
         if self.broken is not None:
-            raise BrokenProcessPool(*self.broken.args) from self.broken
+            raise type(self.broken)(*self.broken.args) from self.broken
         when = "interpreter shutdown" if _exiting else "shutdown"
         raise RuntimeError(f"cannot schedule new futures after {when}")
 
@@ -391,7 +389,7 @@ class Engine:
 
     def fail(self, what: str, cause: BaseException | None = None) -> None:
         """Fail everything that is pending, and take no more; the manager ends the workers."""
-        remote = None if cause is None else "".join(traceback.format_exception(cause))
+        remote = None if cause is None else _text_of(cause)
         with self.lock:
             self.broken = self.broken or _broken(what, remote)
             pending = list(self.pending.values())
@@ -423,8 +421,9 @@ class Engine:
         self.bell.disown()
         self.crew.disown()
         self.sender.disown()
-        self.broken = BrokenProcessPool(
-            f"this executor belongs to process {os.getppid()}, which forked this one: make another"
+        self.broken = _broken(
+            f"this executor belongs to process {os.getppid()}, which forked this one: make another",
+            None,
         )
         for future in self.pending.values():
             future.disown(self.broken)
@@ -440,12 +439,20 @@ def _moved_out(value: Any) -> Any:
         return value
 
 
-def _broken(what: str, remote: str | None) -> BrokenProcessPool:
+def _broken(what: str, remote: str | None) -> BaseException:
     """Return an exception of its own for each future: raising one adds to its traceback."""
+    from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
+
     error = BrokenProcessPool(what)
     if remote is not None:
         error.__cause__ = _RemoteTraceback(f'\n"""\n{remote}"""')  # type: ignore[arg-type]
     return error
+
+
+def _text_of(error: BaseException) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error))
 
 
 def _disown_all() -> None:

@@ -13,10 +13,9 @@ import os
 import signal
 import sys
 from concurrent.futures import _base
-from concurrent.futures.process import _ExceptionWithTraceback
 from multiprocessing import parent_process
 from queue import Empty
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .._core.owner import owner_alive
 from ..errors import ClosedError
@@ -31,10 +30,10 @@ INTERRUPTED = 128 + signal.SIGINT
 """Exit status after a Ctrl-C."""
 
 
-class Start(NamedTuple):
+class Start:
     """What a worker is told when it starts.
 
-    Attributes:
+    Args:
         tasks, results: its queues.
         number: under which its gets are noted.
         initializer: packed, or None; called with *initargs* before the first task.
@@ -43,27 +42,34 @@ class Start(NamedTuple):
         mask: signals that the thread which starts it blocks.
     """
 
-    tasks: Any
-    results: Any
-    number: int
-    initializer: bytes | tuple[bytes] | None
-    initargs: tuple[Any, ...]
-    limit: int | None
-    parent: tuple[int, int]
-    mask: set[Any]
+    def __init__(
+        self,
+        tasks: Any,
+        results: Any,
+        number: int,
+        initializer: bytes | tuple[bytes] | None,
+        initargs: tuple[Any, ...],
+        limit: int | None,
+        parent: tuple[int, int],
+        mask: set[Any],
+    ) -> None:
+        self.tasks, self.results, self.number = tasks, results, number
+        self.initializer, self.initargs = initializer, initargs
+        self.limit, self.parent, self.mask = limit, parent, mask
 
 
-class Retired(NamedTuple):
+class Retired:
     """The message of a worker that has run its limit of tasks and ends."""
 
-    pid: int
+    def __init__(self) -> None:
+        self.pid = os.getpid()
 
 
-class Failed(NamedTuple):
-    """The message of a worker whose initializer raised."""
+class Failed:
+    """The message of a worker whose initializer raised *error*."""
 
-    pid: int
-    error: Any
+    def __init__(self, error: Any) -> None:
+        self.pid, self.error = os.getpid(), error
 
 
 _interrupted = False
@@ -97,7 +103,7 @@ def run_tasks(start: Start) -> None:
         if _interrupted:
             sys.exit(INTERRUPTED)
         left = None if left is None else left - 1
-    start.results.put(Retired(os.getpid()))
+    start.results.put(Retired())
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
@@ -131,7 +137,7 @@ def initialized(start: Start) -> bool:
             raise KeyboardInterrupt from None
         _base.LOGGER.critical("Exception in initializer:", exc_info=True)
         with contextlib.suppress(Exception):  # it can perhaps not be pickled
-            start.results.put(Failed(os.getpid(), portable(error)))
+            start.results.put(Failed(portable(error)))
         return False
     return True
 
@@ -167,4 +173,6 @@ def run_call(call: tuple[Any, ...], results: Any) -> None:
 
 def portable(error: BaseException) -> Any:
     """Return *error* so that it takes its traceback along, as the text of its cause."""
+    from concurrent.futures.process import _ExceptionWithTraceback
+
     return _ExceptionWithTraceback(error, error.__traceback__)  # type: ignore[arg-type]
