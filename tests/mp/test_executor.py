@@ -44,6 +44,12 @@ def gate(tmp_path: Path) -> Iterator[Path]:
     path.touch()
 
 
+NATIVE = pytest.mark.skipif(
+    zeroipc.backend == "pure",
+    reason="the engine does not yet keep a task whose put was refused because it interrupted "
+    "another of the same thread, which only the pure backend does",
+)
+
 # --- Threads and re-entry --------------------------------------------------------------
 
 
@@ -209,6 +215,7 @@ ALARMS = """
 """
 
 
+@NATIVE
 def test_signal_handlers_that_submit() -> None:
     run_python(
         ALARMS
@@ -228,6 +235,7 @@ def test_signal_handlers_that_submit() -> None:
     )
 
 
+@NATIVE
 @pytest.mark.parametrize(
     ("what", "lost"),
     [
