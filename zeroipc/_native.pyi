@@ -3,6 +3,7 @@
 from typing import Any, final
 
 DATA_OFFSET: int
+PARTICIPANTS: int
 NOTE_NOTHING: int
 NOTE_TASKS: int
 NOTE_CLAIMS: int

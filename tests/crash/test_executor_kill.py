@@ -38,9 +38,10 @@ def servants() -> None:
 @pytest.fixture
 def leaves_nothing(servants: None) -> Iterator[None]:
     """Fail a test that leaves a thread or a descriptor behind."""
-    before = threading.active_count(), descriptors()
+    threads, files = threading.active_count(), descriptors()
     yield
-    assert (threading.active_count(), descriptors()) == before
+    assert threading.active_count() <= threads
+    assert descriptors() <= files  # fewer, when what an earlier test used is closed only now
 
 
 def descriptors() -> int:

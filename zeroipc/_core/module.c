@@ -46,6 +46,7 @@ static int native_exec(PyObject *module)
     state->str_spill = PyUnicode_InternFromString("_spill");
     if (PyErr_Occurred()) return -1;
     if (PyModule_AddIntConstant(module, "DATA_OFFSET", ZI_DATA_OFFSET) < 0 ||
+        PyModule_AddIntConstant(module, "PARTICIPANTS", ZI_PARTICIPANTS) < 0 ||
         PyModule_AddIntConstant(module, "NOTE_NOTHING", ZI_NOTE_NOTHING) < 0 ||
         PyModule_AddIntConstant(module, "NOTE_TASKS", ZI_NOTE_TASKS) < 0 ||
         PyModule_AddIntConstant(module, "NOTE_CLAIMS", ZI_NOTE_CLAIMS) < 0)

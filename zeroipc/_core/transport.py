@@ -13,7 +13,7 @@ Nothing here needs a compiler, an atomic read-modify-write, or executable memory
 from __future__ import annotations
 
 from .arena_type import Arena, Block
-from .layout import DATA_OFFSET, NOTE_CLAIMS, NOTE_NOTHING, NOTE_TASKS
+from .layout import DATA_OFFSET, NOTE_CLAIMS, NOTE_NOTHING, NOTE_TASKS, PARTICIPANTS
 from .queue_type import MessageQueue, send_handle
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "NOTE_CLAIMS",
     "NOTE_NOTHING",
     "NOTE_TASKS",
+    "PARTICIPANTS",
     "Arena",
     "Block",
     "MessageQueue",

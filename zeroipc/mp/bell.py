@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import threading
-from multiprocessing import connection
 
 
 class Bell:
@@ -28,7 +28,9 @@ class Bell:
 
     def wait(self, timeout: float) -> None:
         """Sleep until it rings, at most *timeout* seconds; then clear it."""
-        if connection.wait([self.fd], timeout):
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        if poll.poll(timeout * 1000):
             self.clear()
 
     def clear(self) -> None:

@@ -441,6 +441,7 @@ def _moved_out(value: Any) -> Any:
 
 def _broken(what: str, remote: str | None) -> BaseException:
     """Return an exception of its own for each future: raising one adds to its traceback."""
+    # Not at the top: it loads half of multiprocessing, which takes longer than the first task.
     from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
 
     error = BrokenProcessPool(what)

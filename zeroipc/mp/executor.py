@@ -20,7 +20,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._core.layout import PARTICIPANTS
+from .._backend import transport as core
 from .calls import Chunk
 from .context import _default_context
 from .engine import Engine
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 __all__ = ["ProcessPoolExecutor"]
 
-WORKERS_MAX = PARTICIPANTS - 1
+WORKERS_MAX = core.PARTICIPANTS - 1
 """Most workers of an executor: so many processes share an arena, beside this one."""
 
 

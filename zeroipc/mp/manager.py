@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import threading
 import time
-from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
 from .crew import obituary
@@ -87,10 +87,12 @@ class Manager(threading.Thread):
             engine.asleep = timeout is None
             if engine.asleep and (engine.pending or engine.closing):
                 timeout = 0
-        ready = connection.wait([engine.bell.fd, *engine.crew.sentinels()], timeout)
+        poll = select.poll()
+        for fd in (engine.bell.fd, *engine.crew.sentinels()):
+            poll.register(fd, select.POLLIN)
+        poll.poll(None if timeout is None else timeout * 1000)
         engine.asleep = False
-        if engine.bell.fd in ready:
-            engine.bell.clear()
+        engine.bell.clear()
 
     # --- Results ----------------------------------------------------------------------------
 
