@@ -8,8 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Future, wait
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -404,7 +403,7 @@ def test_a_forked_child_is_told_that_the_executor_is_not_its_own(pool: Any, gate
         told = [str(future.exception()), future.done(), future.cancel(), list(called)]
         try:
             pool.submit(tasks.echo, 1)
-        except BrokenProcessPool as error:
+        except BrokenExecutor as error:
             told.append(str(error))
         pool.shutdown()
         with make() as own:

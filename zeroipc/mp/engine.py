@@ -33,7 +33,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from concurrent.futures._base import PENDING, RUNNING
+from concurrent.futures._base import PENDING, RUNNING, BrokenExecutor
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
@@ -177,14 +177,17 @@ class Engine:
                 for _ in range(self.crew.size if self.crew.forks else 1):
                     self.crew.grow(self.crew.size)
                 self.bell.hang()
-                thread = Manager(self)
-                thread.start()
-            except BaseException:
-                self.crew.dismiss()
-                self.bell.close()
-                self.tasks = None
+                self.thread = Manager(self)
+                self.thread.start()
+            except BaseException as error:
+                # A signal handler's exception finds the thread running: start() only waits
+                # for its first sign of life. It looks after the workers, and ends them.
+                if self.thread is None or isinstance(error, RuntimeError):
+                    self.thread = None
+                    self.crew.dismiss()
+                    self.bell.close()
+                    self.tasks = None
                 raise
-            self.thread = thread
 
     def end(self, future: TaskFuture[Any], value: Any, error: BaseException | None) -> None:
         """Finish a task, unless somebody else has."""
@@ -421,9 +424,8 @@ class Engine:
         self.bell.disown()
         self.crew.disown()
         self.sender.disown()
-        self.broken = _broken(
-            f"this executor belongs to process {os.getppid()}, which forked this one: make another",
-            None,
+        self.broken = BrokenExecutor(
+            f"this executor belongs to process {os.getppid()}, which forked this one: make another"
         )
         for future in self.pending.values():
             future.disown(self.broken)
@@ -441,9 +443,10 @@ def _moved_out(value: Any) -> Any:
 
 def _broken(what: str, remote: str | None) -> BaseException:
     """Return an exception of its own for each future: raising one adds to its traceback."""
-    # Not at the top: it loads half of multiprocessing, which takes longer than the first task.
-    from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
-
+    try:  # not at the top: it loads half of multiprocessing, which takes longer than a task
+        from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
+    except RuntimeError:  # it cannot be loaded when the interpreter is ending
+        return BrokenExecutor(what)
     error = BrokenProcessPool(what)
     if remote is not None:
         error.__cause__ = _RemoteTraceback(f'\n"""\n{remote}"""')  # type: ignore[arg-type]

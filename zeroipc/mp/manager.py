@@ -126,6 +126,7 @@ class Manager(threading.Thread):
         ended = crew.ended()
         if not ended or engine.broken is not None:
             return
+        engine.sender.note()
         with self._role():  # what they sent before they died counts
             self._deliver()
         accidents = [process for process in ended if not crew.is_retired(process)]

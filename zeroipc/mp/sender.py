@@ -73,7 +73,7 @@ class Sender:
         """
         engine = self.engine
         if self._sent:
-            self._note()
+            self.note()
             return True
         with engine.lock:
             if not self.backlog:  # the engine broke
@@ -87,7 +87,7 @@ class Sender:
         try:
             task = (future.number, self.packer.pack(call[0]), call[1], call[2])
             self._sent.extend(map(engine.tasks._put_task, (task,)))
-            self._note()
+            self.note()
         except Exception as error:
             if self._sent:  # a signal handler's
                 raise
@@ -98,12 +98,13 @@ class Sender:
             engine.nudge()
         return True
 
-    def _note(self) -> None:
-        """Note that the first task was sent; it leaves the backlog. May be repeated."""
+    def note(self) -> None:
+        """Note that the first task was sent, if it was; it leaves the backlog."""
         with self.engine.lock:
-            [(item, nbytes)] = self._sent
             future = self._first
-            assert future is not None
+            if future is None or not self._sent:  # or it was noted, by the manager
+                return
+            [(item, nbytes)] = self._sent
             future.call = None
             future.item = item
             if future.number in self.engine.pending and item not in self.by_item:
