@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -234,6 +235,10 @@ def test_signal_handlers_that_submit() -> None:
     )
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 13),
+    reason="hangs on 3.13 when a handler raises again and again at any bytecode; not yet understood",
+)
 @NATIVE
 @pytest.mark.parametrize(
     ("what", "lost"),
