@@ -237,7 +237,7 @@ def test_signal_handlers_that_submit() -> None:
 
 @pytest.mark.skipif(
     sys.version_info >= (3, 13),
-    reason="hangs on 3.13 when a handler raises again and again at any bytecode; not yet understood",
+    reason="hangs on 3.13 when a handler raises again and again anywhere; not yet understood",
 )
 @NATIVE
 @pytest.mark.parametrize(
