@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -235,10 +234,6 @@ def test_signal_handlers_that_submit() -> None:
     )
 
 
-@pytest.mark.skipif(
-    sys.version_info >= (3, 13),
-    reason="hangs on 3.13 when a handler raises again and again anywhere; not yet understood",
-)
 @NATIVE
 @pytest.mark.parametrize(
     ("what", "lost"),
@@ -281,6 +276,54 @@ def test_signal_handlers_that_raise_lose_nothing_silently(what: str, lost: bool)
     """
     )
     assert found.stderr == ""
+
+
+def test_signal_handlers_that_raise_while_workers_are_started() -> None:
+    """No worker is left that nobody ends, and the executor can be used."""
+    run_python(
+        ALARMS
+        + """
+    import multiprocessing
+    signal.signal(signal.SIGALRM, raise_alarm)
+    pool.submit(tasks.echo, 1).result()
+    pool.shutdown()
+    hits = 0
+    for number in range(200):
+        pool = zeroipc.mp.ProcessPoolExecutor(2, mp_context=context)
+        try:
+            armed = True
+            set_alarm(1e-6 * (1 + number % 100 * 50))
+            pool.submit(tasks.echo, number).result()
+            armed = False
+        except Alarm:
+            armed = False
+            hits += 1
+        set_alarm(0)
+        assert pool.submit(tasks.echo, number).result() == number
+        pool.shutdown()
+        assert multiprocessing.active_children() == []
+    assert hits > 20, hits
+    """
+    )
+
+
+def test_signal_handlers_that_submit_while_workers_are_started() -> None:
+    run_python(
+        ALARMS
+        + """
+    made = []
+    signal.signal(signal.SIGALRM, lambda *_: made.append(pool.submit(tasks.echo, 1)))
+    for number in range(100):
+        pool = zeroipc.mp.ProcessPoolExecutor(2, mp_context=context)
+        set_alarm(1e-6 * (1 + number * 50))
+        assert pool.submit(tasks.echo, number).result() == number
+        assert len(pool._processes) == 2
+        set_alarm(0)
+        pool.shutdown()
+    assert [future.result() for future in made] == [1] * len(made)
+    assert len(made) > 10, len(made)
+    """
+    )
 
 
 def test_garbage_is_collected_at_every_step() -> None:
@@ -483,10 +526,10 @@ def test_workers_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None
     calls = itertools.count()
     begin = pool._engine.crew._begin
 
-    def fail_at_the_second(number: int) -> Any:
+    def fail_at_the_second() -> None:
         if next(calls) == 1:
             raise BlockingIOError("no more processes")
-        return begin(number)
+        begin()
 
     monkeypatch.setattr(pool._engine.crew, "_begin", fail_at_the_second)
     before = threading.active_count()

@@ -6,6 +6,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
+from .signals import held_back
 from .worker import Start, run_worker
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ class Crew:
         self.forks = context.get_start_method(allow_none=False) == "fork"
         self.processes: dict[int, Any] = {}
         self._start = start
-        self._numbers: dict[int, int] = {}  # number: pid, or 0 while it is being started
+        self._numbers: dict[int, int] = {}  # number: pid
         self._retired: set[int] = set()
         self.hiring = threading.RLock()
+        self._starting = False
         self._ended = False
 
     def grow(self, demand: int) -> None:
@@ -45,28 +47,23 @@ class Crew:
         if len(self._numbers) >= min(self.size, demand):
             return
         with self.hiring:
-            if self._ended or len(self._numbers) >= min(self.size, demand):
+            if self._ended or self._starting or len(self._numbers) >= min(self.size, demand):
                 return
-            number = next(n for n in range(self.size) if n not in self._numbers)
-            self._numbers[number] = 0  # pickling what it is told may submit, and so come here
+            self._starting = True  # pickling what it is told may submit, and so come here
             try:
-                process = self._begin(number)
-            except BaseException:
-                del self._numbers[number]
-                raise
-            self.processes[process.pid] = process
-            self._numbers[number] = process.pid
+                self._begin()
+            finally:
+                self._starting = False
 
-    def _begin(self, number: int) -> Any:
-        """Start a process; a Ctrl-C reaches it only when it is ready to end quietly."""
+    def _begin(self) -> None:
+        """Start a worker; a Ctrl-C reaches it only when it is ready to end quietly."""
         _start_servers(self.context)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
-        try:
+        with held_back() as mask:
+            number = next(n for n in range(self.size) if n not in self._numbers)
             process = self.context.Process(target=run_worker, args=(self._start(number, mask),))
             process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        return process
+            self.processes[process.pid] = process
+            self._numbers[number] = process.pid
 
     def retire(self, pid: int) -> None:
         """Note that a worker has run its limit of tasks; its end is no accident."""
@@ -119,6 +116,7 @@ class Crew:
     def disown(self) -> None:
         """In a forked child: the workers are the parent's."""
         self.hiring = threading.RLock()
+        self._starting = False
         self._ended = True
         self.processes = {}
 

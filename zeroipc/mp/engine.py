@@ -19,9 +19,11 @@ it. `collector` is who has the collector's role. Who takes a future off `pending
 
 Signals: handlers run in the main thread, in the midst of all this, and may raise. Tables
 are changed in an order that leaves no future unreachable; a role is taken inside the
-`try` that gives it back; what a queue gives goes into a list in one step. Only a handler
-that raises amid unpickling can lose a result: what was sent is put on `doubtful` then, and
-the manager finds out.
+`try` that gives it back, and a loop in it is a function of its own, because Python 3.13
+guards no jump back; what a queue gives goes into a list in one step. They are held back
+while processes and threads are started (signals.py). Only a handler that raises amid
+unpickling can lose a result: what was sent is put on `doubtful` then, and the manager
+finds out.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ from .futures import SENDING, TaskFuture
 from .manager import Manager
 from .queues import SimpleQueue, TaskQueue
 from .sender import Sender
+from .signals import held_back
 from .worker import Failed, Retired, Start
 
 if TYPE_CHECKING:
@@ -108,6 +111,8 @@ class Engine:
         self._bells: dict[Any, None] = {}
         self._inbox: deque[Any] = deque()
         self._collector_waits = False
+        self._starting = False
+        self._coming: Manager | None = None
         self.packer = Packer(by_value=context.get_start_method(allow_none=False) != "fork")
         self.sender = Sender(self, self.packer)
         packed = None if initializer is None else self.packer.pack(initializer)
@@ -170,24 +175,51 @@ class Engine:
     def _start(self) -> None:
         """Start the manager, and under fork all workers before it: threads do not fork well."""
         with self.crew.hiring:
-            if self.thread is not None or self.tasks is not None:  # by another, or by us, above
+            if self.thread is not None or self._starting:  # by another, or by us, above
                 return
-            self.tasks, self.results = TaskQueue(), SimpleQueue()
+            self._starting = True
             try:
+                self.tasks, self.results = TaskQueue(), SimpleQueue()
                 for _ in range(self.crew.size if self.crew.forks else 1):
                     self.crew.grow(self.crew.size)
                 self.bell.hang()
-                self.thread = Manager(self)
-                self.thread.start()
+                self._start_manager()
             except BaseException as error:
-                # A signal handler's exception finds the thread running: start() only waits
-                # for its first sign of life. It looks after the workers, and ends them.
-                if self.thread is None or isinstance(error, RuntimeError):
-                    self.thread = None
-                    self.crew.dismiss()
-                    self.bell.close()
-                    self.tasks = None
+                with self.lock:
+                    self._coming = None
+                if self.thread is None:
+                    self._undo_start(error)
                 raise
+            finally:
+                self._starting = False
+
+    def _start_manager(self) -> None:
+        with held_back() as mask:
+            manager = self._coming = Manager(self, mask)
+            manager.start()
+            self.admit(manager)
+
+    def admit(self, manager: Manager) -> bool:
+        """Make a thread the manager, unless its start was given up; return whether it is.
+
+        It asks as well: a handler's exception may come out of `start` while it begins to run.
+        """
+        with self.lock:
+            if self._coming is manager:
+                self.thread = manager
+            return self.thread is manager
+
+    def _undo_start(self, error: BaseException) -> None:
+        """Fail what was handed in, nothing of which was sent; the next task starts anew."""
+        with held_back():
+            if self.tasks is not None:  # should there be a worker that is not on the list
+                self.tasks._shutdown(True)
+            self.crew.dismiss()
+            self.bell.close()
+            self.tasks = self.results = None
+            for future in list(self.pending.values()):
+                self.end(future, None, error)
+        self.deliver()
 
     def end(self, future: TaskFuture[Any], value: Any, error: BaseException | None) -> None:
         """Finish a task, unless somebody else has."""
@@ -200,6 +232,12 @@ class Engine:
             self.remove(future)
         if not settled and threading.current_thread() is not self.thread:
             self.bell.ring()
+
+    def deliver(self) -> None:
+        """Finish futures that somebody watches; runs callbacks. The manager's, if there is one."""
+        while self.outbox:
+            future, value, error = self.outbox.popleft()
+            future.tell(value, error)
 
     def remove(self, future: TaskFuture[Any]) -> None:
         """Take a task off the tables. Needs the lock."""
@@ -224,14 +262,17 @@ class Engine:
                 future.add_bell(bell)
                 self._bells[bell] = None
             # The role may have become free before the bell was there, so look again.
-            while not self._collect_for(future, deadline):
-                left = SLICE if deadline is None else deadline - time.monotonic()
-                bell.acquire(timeout=max(0.0, min(SLICE, left)))
+            self._wait_for_bell(bell, future, deadline)
         finally:
             with self.lock:
                 self._bells.pop(bell, None)
                 future.remove_bell(bell)
             self.offer_role()
+
+    def _wait_for_bell(self, bell: Any, future: TaskFuture[Any], deadline: float | None) -> None:
+        while not self._collect_for(future, deadline):
+            left = SLICE if deadline is None else deadline - time.monotonic()
+            bell.acquire(timeout=max(0.0, min(SLICE, left)))
 
     def _collect_for(self, future: TaskFuture[Any], deadline: float | None) -> bool:
         """Collect, if nobody does, until *future* is done or time is over; whether so."""
@@ -242,14 +283,7 @@ class Engine:
                 if mine:
                     self.collector = me
             if self.collector == me:  # a signal handler may come here again
-                if deadline is not None:  # even with no time at all, what is there counts
-                    self._take_all()
-                self._collector_waits = True  # before the look: who finishes it looks afterwards
-                while not future.is_done() and not self.role_wanted:
-                    left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
-                    if left <= 0:
-                        break
-                    self.take_one(left)
+                self._collect_until(future, deadline)
         finally:
             if mine:
                 self.collector = None  # before a call, in which a signal handler may raise
@@ -257,6 +291,16 @@ class Engine:
                 if self._bells or self.role_wanted:
                     self.offer_role()
         return future.is_done() or (deadline is not None and time.monotonic() >= deadline)
+
+    def _collect_until(self, future: TaskFuture[Any], deadline: float | None) -> None:
+        if deadline is not None:  # even with no time at all, what is there counts
+            self._take_all()
+        self._collector_waits = True  # before the look: who finishes it looks afterwards
+        while not future.is_done() and not self.role_wanted:
+            left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
+            if left <= 0:
+                return
+            self.take_one(left)
 
     def offer_role(self) -> None:
         """Wake somebody who waits for the collector's role, which is free."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -26,14 +27,23 @@ TICK = 0.1
 
 
 class Manager(threading.Thread):
-    """Runs until its engine is closed and has nothing left to do, or is broken."""
+    """Runs until its engine is closed and has nothing left to do, or is broken.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        engine: what it looks after.
+        mask: signals to block, for it is started with more of them blocked.
+    """
+
+    def __init__(self, engine: Engine, mask: set[Any]) -> None:
         super().__init__(name="zeroipc-manager")
         self.engine = engine
+        self._mask = mask
 
     def run(self) -> None:
         """Look after the engine, then end it."""
+        if not self.engine.admit(self):
+            return
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         try:
             self._look_after()
         except BaseException as error:  # nobody may wait for a thread that is gone
@@ -58,7 +68,7 @@ class Manager(threading.Thread):
             else:
                 pause = min(2 * pause, LOOK_MAX)
             engine.sender.refill()
-            self._deliver()
+            engine.deliver()
             self._reap()
             if engine.doubtful:
                 self._resolve_doubt()
@@ -106,17 +116,10 @@ class Manager(threading.Thread):
             end = time.monotonic() + TICK
             while self._wanted() and time.monotonic() < end:
                 engine.take_one(TICK / 2)
-                self._deliver()
+                engine.deliver()
         finally:
             engine.collector = None
             engine.offer_role()
-
-    def _deliver(self) -> None:
-        """Finish futures that somebody watches; runs callbacks."""
-        outbox = self.engine.outbox
-        while outbox:
-            future, value, error = outbox.popleft()
-            future.tell(value, error)
 
     # --- Deaths and losses ------------------------------------------------------------------
 
@@ -128,7 +131,7 @@ class Manager(threading.Thread):
             return
         engine.sender.note()
         with self._role():  # what they sent before they died counts
-            self._deliver()
+            engine.deliver()
         accidents = [process for process in ended if not crew.is_retired(process)]
         if accidents and engine.broken is None:
             fates = "; ".join(obituary(p) + self._last_words(p) for p in accidents)
@@ -195,7 +198,7 @@ class Manager(threading.Thread):
     def _end(self) -> None:
         """End the workers: kindly, or at once when the engine is broken."""
         engine = self.engine
-        self._deliver()
+        engine.deliver()
         if engine.broken is not None:  # first: one that was stopped may hold the queue's lock
             engine.crew.end(at_once=True)
         engine.tasks._shutdown(True)

@@ -43,8 +43,8 @@ class Sender:
         self._first: TaskFuture[Any] | None = None
 
     def refill(self) -> None:
-        """Move the backlog into the ring, as far as there is room."""
-        while self.backlog:
+        """Move the backlog into the ring, as far as there is room; nothing before the start."""
+        while self.backlog and self.engine.thread is not None:
             mine = False
             try:
                 with self.engine.lock:
@@ -52,12 +52,18 @@ class Sender:
                     self._sending = True
                 if not mine:
                     return  # who is sending looks again afterwards
-                while self.backlog:
-                    if not self._room() or not self._send_first():
-                        return  # until a task ends
+                if not self._send_while_room():
+                    return
             finally:
                 if mine:
                     self._sending = False
+
+    def _send_while_room(self) -> bool:
+        """Send; whether all is sent. A task that ends makes room."""
+        while self.backlog:
+            if not self._room() or not self._send_first():
+                return False
+        return True
 
     def _room(self) -> bool:
         queued = self.engine.tasks.qsize()
