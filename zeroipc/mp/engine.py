@@ -6,16 +6,14 @@
 
 - **Sender** (sender.py). Moves tasks into the ring while it has room, in the thread of
   whoever submits or collects.
-- **Collector.** A role, held by one thread at a time: take messages from the result ring
-  and finish futures. The caller of `result()` takes it if it is free, and so gets its
-  result without another thread being woken. Who finds it taken sleeps until his result
-  is there or the role is free.
+- **Collector** (collector.py). A role, held by one thread at a time: take messages from the
+  result ring and finish futures. The caller of `result()` takes it if it is free.
 - **Manager thread** (manager.py). Normally asleep. It collects when somebody watches a
   future without asking for its result, and finishes all futures that are watched, so that
   callbacks run there; it deals with deaths, and ends the engine.
 
 Locks: `lock` guards the states of futures and the tables; nothing of the user's runs under
-it. `collector` is who has the collector's role. Who takes a future off `pending` finishes it.
+it. Who takes a future off `pending` finishes it.
 
 Signals: handlers run in the main thread, in the midst of all this, and may raise. Tables
 are changed in an order that leaves no future unreachable; a role is taken inside the
@@ -28,36 +26,27 @@ finds out.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pickle
 import threading
-import time
 import weakref
 from collections import deque
 from concurrent.futures._base import PENDING, RUNNING, BrokenExecutor
-from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 from .._core.owner import owner_start_time
 from .bell import Bell
 from .calls import Packer
+from .collector import Collector
 from .crew import Crew
 from .futures import SENDING, TaskFuture
 from .manager import Manager
 from .queues import SimpleQueue, TaskQueue
 from .sender import Sender
 from .signals import held_back
-from .worker import Failed, Retired, Start
+from .worker import Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_NOW = (False,)
-_PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
-"""Types of results that are never in shared memory."""
-SLICE = 1.0
-"""Longest wait in `result()` without a look: what should wake it may have died."""
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 _exiting = False
@@ -74,13 +63,10 @@ class Engine:
 
     Attributes:
         count: of the tasks that were handed in.
-        answered: for how many of them a worker has sent an outcome.
         pending: futures that are not done, by their number.
         watched: those of them that somebody watches.
         outbox: watched futures with their outcomes, for the manager to finish.
         doubtful: sent tasks whose result may have been lost.
-        collector: the thread that collects, by its ident.
-        role_wanted: whether the manager asks for the collector's role.
         asleep: whether the manager has to be woken for a new task.
     """
 
@@ -95,7 +81,6 @@ class Engine:
         self.broken: BaseException | None = None
         self.closing = False
         self.count = 0
-        self.answered = 0
         self.thread: Manager | None = None
         self.bell = Bell()
         self.tasks: Any = None
@@ -104,17 +89,13 @@ class Engine:
         self.watched: set[TaskFuture[Any]] = set()
         self.outbox: deque[tuple[TaskFuture[Any], Any, BaseException | None]] = deque()
         self.doubtful: list[TaskFuture[Any]] = []
-        self.role_wanted = False
         self.asleep = False
         self.lock = threading.RLock()
-        self.collector: int | None = None
-        self._bells: dict[Any, None] = {}
-        self._inbox: deque[Any] = deque()
-        self._collector_waits = False
         self._starting = False
         self._coming: Manager | None = None
         self.packer = Packer(by_value=context.get_start_method(allow_none=False) != "fork")
         self.sender = Sender(self, self.packer)
+        self.collector = Collector(self)
         packed = None if initializer is None else self.packer.pack(initializer)
         parent = os.getpid(), owner_start_time(os.getpid())
         self.crew = Crew(
@@ -153,7 +134,7 @@ class Engine:
     @property
     def demand(self) -> int:
         """How many workers could be of use."""
-        return self.count - self.answered
+        return self.count - self.collector.answered
 
     def _refuse(self) -> None:
         if self.broken is not None:
@@ -248,158 +229,16 @@ class Engine:
         future.call = future.fn = None
         self.pending.pop(future.number, None)
 
-    # --- Collecting -------------------------------------------------------------------------
-
-    def wait_for(self, future: TaskFuture[Any], timeout: float | None) -> None:
-        """Wait until *future* is done, collecting if nobody else does."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if self._collect_for(future, deadline):
-            return
-        bell = threading.Lock()
-        bell.acquire()
-        try:
-            with self.lock:
-                future.add_bell(bell)
-                self._bells[bell] = None
-            # The role may have become free before the bell was there, so look again.
-            self._wait_for_bell(bell, future, deadline)
-        finally:
-            with self.lock:
-                self._bells.pop(bell, None)
-                future.remove_bell(bell)
-            self.offer_role()
-
-    def _wait_for_bell(self, bell: Any, future: TaskFuture[Any], deadline: float | None) -> None:
-        while not self._collect_for(future, deadline):
-            left = SLICE if deadline is None else deadline - time.monotonic()
-            bell.acquire(timeout=max(0.0, min(SLICE, left)))
-
-    def _collect_for(self, future: TaskFuture[Any], deadline: float | None) -> bool:
-        """Collect, if nobody does, until *future* is done or time is over; whether so."""
-        me, mine = threading.get_ident(), False
-        try:
-            with self.lock:
-                mine = self.collector is None and not self.role_wanted
-                if mine:
-                    self.collector = me
-            if self.collector == me:  # a signal handler may come here again
-                self._collect_until(future, deadline)
-        finally:
-            if mine:
-                self.collector = None  # before a call, in which a signal handler may raise
-                self._collector_waits = False
-                if self._bells or self.role_wanted:
-                    self.offer_role()
-        return future.is_done() or (deadline is not None and time.monotonic() >= deadline)
-
-    def _collect_until(self, future: TaskFuture[Any], deadline: float | None) -> None:
-        if deadline is not None:  # even with no time at all, what is there counts
-            self._take_all()
-        self._collector_waits = True  # before the look: who finishes it looks afterwards
-        while not future.is_done() and not self.role_wanted:
-            left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
-            if left <= 0:
-                return
-            self.take_one(left)
-
-    def offer_role(self) -> None:
-        """Wake somebody who waits for the collector's role, which is free."""
-        if self.role_wanted:
-            self.bell.ring()
-        elif self._bells:
-            with self.lock:
-                bell = next(iter(self._bells), None)
-            if bell is not None:
-                with contextlib.suppress(RuntimeError):  # rung already
-                    bell.release()
-
-    def nudge(self) -> None:
-        """Wake whoever collects: something has changed without a message."""
-        if self._collector_waits:
-            self.results.put(None)
+    # --- Looking, cancelling and watching --------------------------------------------------
 
     def poll(self, future: TaskFuture[Any]) -> None:
         """Collect what is there without waiting, and note whether a worker has *future*."""
-        self.collect_waiting()
+        self.collector.collect_waiting()
         with self.lock:
             item = future.item
             sent = future._state == PENDING and item is not None and item != SENDING
             if sent and not self.tasks._queued(item):
                 future._state = RUNNING
-
-    def collect_waiting(self) -> bool:
-        """Collect what lies there, unless somebody is collecting; whether there was anything."""
-        me, mine = threading.get_ident(), False
-        try:
-            with self.lock:
-                mine = self.collector is None and self.results is not None
-                if mine:
-                    self.collector = me
-            return self.collector == me and self._take_all()
-        finally:
-            if mine:
-                self.collector = None  # before a call, in which a signal handler may raise
-                self.offer_role()
-
-    def _take_all(self) -> bool:
-        """Take as many messages as there are at this moment. Needs the role."""
-        waiting = self.results.qsize() + len(self._inbox)
-        for _ in range(waiting):
-            self.take_one(0)
-        return bool(waiting)
-
-    def take_one(self, timeout: float) -> None:
-        """Take one message from the result ring, or none in time. Needs the role."""
-        inbox = self._inbox
-        try:
-            if not inbox:
-                if not self.results._poll(timeout):
-                    return
-                try:  # in one step, for a signal handler may raise after any other
-                    inbox.extend(map(self.results.get, _NOW))
-                except Empty:
-                    return
-                except (Exception, SystemExit) as error:
-                    self.fail("a result could not be unpickled", error)
-                    return
-            message = inbox[0]
-            if type(message) is tuple:
-                number, good, value = message
-                self.answered += 1
-                if type(value) not in _PLAIN and self._is_crowded():
-                    value = _moved_out(value)
-                future = self.pending.get(number)
-                if future is not None:
-                    self.end(future, value if good else None, None if good else value)
-                if self.sender.backlog:
-                    self.sender.refill()
-            elif message is not None:
-                self._hear(message)
-            if inbox and inbox[0] is message:  # a signal handler may have dealt with it as well
-                inbox.popleft()
-        except BaseException:  # of a signal handler: a message may be lost
-            self.doubt()
-            raise
-
-    def _is_crowded(self) -> bool:
-        """Return whether results that the program keeps might leave no room for others."""
-        figures = self.results._handle[0].stats()
-        return bool(figures["reserved"] > figures["limit"] // 2)
-
-    def _hear(self, message: Any) -> None:
-        """Deal with what a worker says about itself."""
-        if type(message) is Retired:
-            self.crew.retire(message.pid)
-        elif type(message) is Failed:
-            self.fail(f"the initializer of worker {message.pid} raised", message.error)
-
-    def doubt(self) -> None:
-        """Have the manager find out which of the tasks that were sent will never end."""
-        with self.lock:
-            self.doubtful.extend(self.sender.by_item.values())
-        self.bell.ring()
-
-    # --- Cancelling and watching --------------------------------------------------------------
 
     def cancel(self, future: TaskFuture[Any]) -> bool:
         """Cancel *future* unless a worker has taken it; whether it is cancelled."""
@@ -422,10 +261,16 @@ class Engine:
             self.remove(future)
         if not settled:
             future.tell_cancelled()
-        self.nudge()
+        self.collector.nudge()
         if self.closing:
             self.bell.ring()
         return True
+
+    def doubt(self) -> None:
+        """Have the manager find out which of the tasks that were sent will never end."""
+        with self.lock:
+            self.doubtful.extend(self.sender.by_item.values())
+        self.bell.ring()
 
     def watch(self, future: TaskFuture[Any]) -> None:
         """Have the manager collect until *future* is done. Needs the lock."""
@@ -443,7 +288,7 @@ class Engine:
             self.sender.backlog.clear()
         for future in pending:
             self.end(future, None, _broken(what, remote))
-        self.nudge()
+        self.collector.nudge()
         self.bell.ring()
 
     def close(self, cancel_pending: bool) -> None:
@@ -464,25 +309,18 @@ class Engine:
     def disown(self) -> None:
         """In a forked child: everything belongs to the parent, and nobody holds the locks."""
         self.lock = threading.RLock()
-        self.thread = self.collector = None
+        self.thread = None
         self.bell.disown()
         self.crew.disown()
         self.sender.disown()
+        self.collector.disown()
         self.broken = BrokenExecutor(
             f"this executor belongs to process {os.getppid()}, which forked this one: make another"
         )
         for future in self.pending.values():
             future.disown(self.broken)
-        for table in (self.pending, self.watched, self.outbox, self.doubtful, self._bells):
+        for table in (self.pending, self.watched, self.outbox, self.doubtful):
             table.clear()
-
-
-def _moved_out(value: Any) -> Any:
-    """Return a copy of a result whose arrays are not in shared memory, if it can be copied."""
-    try:
-        return pickle.loads(pickle.dumps(value, 5))
-    except Exception:
-        return value
 
 
 def _broken(what: str, remote: str | None) -> BaseException:

@@ -194,7 +194,7 @@ class TaskFuture(Future[T]):
             TimeoutError, CancelledError: as `result`.
         """
         if self._state not in _DONE:
-            self._engine.wait_for(self, timeout)
+            self._engine.collector.wait_for(self, timeout)
         if self._state == FINISHED:
             return self._exception
         if self._state in _DONE:

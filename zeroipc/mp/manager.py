@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import select
 import signal
 import threading
@@ -12,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from .crew import obituary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .engine import Engine
     from .futures import TaskFuture
 
@@ -63,7 +60,7 @@ class Manager(threading.Thread):
                 self._sleep(pause)
             else:
                 self._sleep(None)
-            if engine.collect_waiting() or engine.count != count:
+            if engine.collector.collect_waiting() or engine.count != count:
                 pause, count, worked = LOOK_MIN, engine.count, time.monotonic()
             else:
                 pause = min(2 * pause, LOOK_MAX)
@@ -109,17 +106,16 @@ class Manager(threading.Thread):
     def _collect(self) -> None:
         """Collect for a tick, as long as nobody else does and somebody watches."""
         engine = self.engine
-        if not self._take_role():
+        if not engine.collector.try_take():
             engine.bell.wait(LOOK_MIN)
             return
         try:
             end = time.monotonic() + TICK
             while self._wanted() and time.monotonic() < end:
-                engine.take_one(TICK / 2)
+                engine.collector.take_one(TICK / 2)
                 engine.deliver()
         finally:
-            engine.collector = None
-            engine.offer_role()
+            engine.collector.give_back()
 
     # --- Deaths and losses ------------------------------------------------------------------
 
@@ -130,7 +126,7 @@ class Manager(threading.Thread):
         if not ended or engine.broken is not None:
             return
         engine.sender.note()
-        with self._role():  # what they sent before they died counts
+        with engine.collector.taken_over():  # what they sent before they died counts
             engine.deliver()
         accidents = [process for process in ended if not crew.is_retired(process)]
         if accidents and engine.broken is None:
@@ -162,7 +158,7 @@ class Manager(threading.Thread):
         engine = self.engine
         taken = [f for f in engine.doubtful if not engine.tasks._queued(f.item)]
         claims = {engine.tasks._claim(number) for number in range(engine.crew.size)}
-        with self._role():
+        with engine.collector.taken_over():
             for future in taken:
                 if future.item not in claims:
                     engine.end(future, None, _lost(future))
@@ -171,29 +167,6 @@ class Manager(threading.Thread):
                     if future.is_done():  # it was finished and then not taken off the table
                         engine.remove(future)
                 engine.doubtful = [f for f in engine.doubtful if f.number in engine.pending]
-
-    @contextlib.contextmanager
-    def _role(self) -> Iterator[None]:
-        """Take the collector's role from whoever has it, and collect what is there."""
-        engine = self.engine
-        engine.role_wanted = True
-        engine.nudge()
-        while not self._take_role():
-            engine.bell.wait(LOOK_MAX)  # who has it rings
-        engine.role_wanted = False
-        try:
-            engine.collect_waiting()
-            yield
-        finally:
-            engine.collector = None
-            engine.offer_role()
-
-    def _take_role(self) -> bool:
-        engine = self.engine
-        with engine.lock:
-            if engine.collector is None:
-                engine.collector = self.ident
-            return engine.collector == self.ident
 
     def _end(self) -> None:
         """End the workers: kindly, or at once when the engine is broken."""

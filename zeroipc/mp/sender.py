@@ -101,7 +101,7 @@ class Sender:
                 future.item = UNSENT
                 return False
             engine.end(future, None, _explained(error, call))
-            engine.nudge()
+            engine.collector.nudge()
         return True
 
     def note(self) -> None:

@@ -1,0 +1,239 @@
+"""The collector's role: take messages from the result ring and finish futures.
+
+One thread at a time has it. The caller of `result()` takes it if it is free, and so gets his
+result without another thread being woken; who finds it taken sleeps until his result is
+there or the role is free. The manager has it when somebody watches a future without asking
+for its result, and can ask for it at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import threading
+import time
+from collections import deque
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+from .worker import Failed, Retired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .engine import Engine
+    from .futures import TaskFuture
+
+_NOW = (False,)
+_PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
+"""Types of results that are never in shared memory."""
+SLICE = 1.0
+"""Longest wait in `result()` without a look: what should wake it may have died."""
+ASKING = 0.32
+"""Longest wait of the manager for the role without a look."""
+
+
+class Collector:
+    """Who has the role of an engine's collector, who waits for it, and what he does.
+
+    Attributes:
+        holder: the thread that has the role, by its ident.
+        wanted: whether the manager asks for it.
+        answered: for how many tasks a worker has sent an outcome.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.holder: int | None = None
+        self.wanted = False
+        self.answered = 0
+        self._waits = False
+        self._bells: dict[Any, None] = {}
+        self._inbox: deque[Any] = deque()
+
+    # --- The role -------------------------------------------------------------------------
+
+    def wait_for(self, future: TaskFuture[Any], timeout: float | None) -> None:
+        """Wait until *future* is done, collecting if nobody else does."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._collect_for(future, deadline):
+            return
+        bell = threading.Lock()
+        bell.acquire()
+        try:
+            with self.engine.lock:
+                future.add_bell(bell)
+                self._bells[bell] = None
+            # The role may have become free before the bell was there, so look again.
+            self._wait_for_bell(bell, future, deadline)
+        finally:
+            with self.engine.lock:
+                self._bells.pop(bell, None)
+                future.remove_bell(bell)
+            self.offer()
+
+    def _wait_for_bell(self, bell: Any, future: TaskFuture[Any], deadline: float | None) -> None:
+        while not self._collect_for(future, deadline):
+            left = SLICE if deadline is None else deadline - time.monotonic()
+            bell.acquire(timeout=max(0.0, min(SLICE, left)))
+
+    def _collect_for(self, future: TaskFuture[Any], deadline: float | None) -> bool:
+        """Collect, if nobody does, until *future* is done or time is over; whether so."""
+        me, mine = threading.get_ident(), False
+        try:
+            with self.engine.lock:
+                mine = self.holder is None and not self.wanted
+                if mine:
+                    self.holder = me
+            if self.holder == me:  # a signal handler may come here again
+                self._collect_until(future, deadline)
+        finally:
+            if mine:
+                self.holder = None  # before a call, in which a signal handler may raise
+                self._waits = False
+                if self._bells or self.wanted:
+                    self.offer()
+        return future.is_done() or (deadline is not None and time.monotonic() >= deadline)
+
+    def _collect_until(self, future: TaskFuture[Any], deadline: float | None) -> None:
+        if deadline is not None:  # even with no time at all, what is there counts
+            self._take_all()
+        self._waits = True  # before the look: who finishes it looks afterwards
+        while not future.is_done() and not self.wanted:
+            left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
+            if left <= 0:
+                return
+            self.take_one(left)
+
+    def collect_waiting(self) -> bool:
+        """Collect what lies there, unless somebody is collecting; whether there was anything."""
+        me, mine = threading.get_ident(), False
+        try:
+            with self.engine.lock:
+                mine = self.holder is None and self.engine.results is not None
+                if mine:
+                    self.holder = me
+            return self.holder == me and self._take_all()
+        finally:
+            if mine:
+                self.give_back()
+
+    def try_take(self) -> bool:
+        """Take the role if nobody has it; return whether this thread has it. The manager's."""
+        me = threading.get_ident()
+        with self.engine.lock:
+            if self.holder is None:
+                self.holder = me
+            return self.holder == me
+
+    def give_back(self) -> None:
+        """Let somebody else have the role."""
+        self.holder = None  # before a call, in which a signal handler may raise
+        self.offer()
+
+    @contextlib.contextmanager
+    def taken_over(self) -> Iterator[None]:
+        """Take the role from whoever has it, and collect what is there. The manager's."""
+        self.wanted = True
+        self.nudge()
+        while not self.try_take():
+            self.engine.bell.wait(ASKING)  # who has it rings
+        self.wanted = False
+        try:
+            self.collect_waiting()
+            yield
+        finally:
+            self.give_back()
+
+    def offer(self) -> None:
+        """Wake somebody who waits for the role, which is free."""
+        if self.wanted:
+            self.engine.bell.ring()
+        elif self._bells:
+            with self.engine.lock:
+                bell = next(iter(self._bells), None)
+            if bell is not None:
+                with contextlib.suppress(RuntimeError):  # rung already
+                    bell.release()
+
+    def nudge(self) -> None:
+        """Wake whoever collects: something has changed without a message."""
+        if self._waits:
+            self.engine.results.put(None)
+
+    def disown(self) -> None:
+        """In a forked child: who waits and who collects are the parent's threads."""
+        self.holder = None
+        self._bells.clear()
+
+    # --- Messages -------------------------------------------------------------------------
+
+    def _take_all(self) -> bool:
+        """Take as many messages as there are at this moment. Needs the role."""
+        waiting = self.engine.results.qsize() + len(self._inbox)
+        for _ in range(waiting):
+            self.take_one(0)
+        return bool(waiting)
+
+    def take_one(self, timeout: float) -> None:
+        """Take one message, waiting *timeout* seconds for it at most. Needs the role."""
+        inbox = self._inbox
+        try:
+            if not inbox and not self._receive(timeout):
+                return
+            message = inbox[0]
+            if type(message) is tuple:
+                self._finish(*message)
+            elif message is not None:
+                self._hear(message)
+            if inbox and inbox[0] is message:  # a signal handler may have dealt with it as well
+                inbox.popleft()
+        except BaseException:  # of a signal handler: a message may be lost
+            self.engine.doubt()
+            raise
+
+    def _receive(self, timeout: float) -> bool:
+        """Wait for a message and put it into the inbox; whether there is one."""
+        results = self.engine.results
+        if not results._poll(timeout):
+            return False
+        try:  # in one step, for a signal handler may raise after any other
+            self._inbox.extend(map(results.get, _NOW))
+        except Empty:
+            return False
+        except (Exception, SystemExit) as error:
+            self.engine.fail("a result could not be unpickled", error)
+            return False
+        return True
+
+    def _finish(self, number: int, good: bool, value: Any) -> None:
+        """Finish a task with what it returned or raised; that makes room for others."""
+        engine = self.engine
+        self.answered += 1
+        if type(value) not in _PLAIN and self._is_crowded():
+            value = _moved_out(value)
+        future = engine.pending.get(number)
+        if future is not None:
+            engine.end(future, value if good else None, None if good else value)
+        if engine.sender.backlog:
+            engine.sender.refill()
+
+    def _is_crowded(self) -> bool:
+        """Return whether results that the program keeps might leave no room for others."""
+        figures = self.engine.results._handle[0].stats()
+        return bool(figures["reserved"] > figures["limit"] // 2)
+
+    def _hear(self, message: Any) -> None:
+        """Deal with what a worker says about itself."""
+        if type(message) is Retired:
+            self.engine.crew.retire(message.pid)
+        elif type(message) is Failed:
+            self.engine.fail(f"the initializer of worker {message.pid} raised", message.error)
+
+
+def _moved_out(value: Any) -> Any:
+    """Return a copy of a result whose arrays are not in shared memory, if it can be copied."""
+    try:
+        return pickle.loads(pickle.dumps(value, 5))
+    except Exception:
+        return value
