@@ -11,7 +11,7 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 endif
 BIN = $(VENV)/bin
-SOURCES = pyproject.toml setup.py $(wildcard zeroipc/_core/*.c zeroipc/_core/*.h)
+SOURCES = pyproject.toml setup.py $(wildcard zeroipc/_core/*.[ch] zeroipc/_core/named/*.[ch])
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST = $(BIN)/python -m pytest
 SUITE = $(BIN)/python tests/conformance/run_cpython_suite.py --module zeroipc.mp --baseline auto
@@ -54,7 +54,7 @@ format: $(VENV)/dev.stamp  ## formats the code and rewrites the generated files
 	$(BIN)/python tools/gen_layout.py
 
 clean:  ## removes the virtual environments, builds and caches
-	rm -rf .venv .venv-* build dist *.egg-info zeroipc/_native*.so
+	rm -rf .venv .venv-* build dist *.egg-info zeroipc/_native*.so zeroipc/_named*.so
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -73,8 +73,9 @@ $(VENV)/%.stamp: $(VENV)/ready $(SOURCES)
 	@if tools/check_machine.sh native $(BIN)/python; \
 	then export ZEROIPC_REQUIRE_NATIVE=1; \
 	else echo "--- no C extension: going on in pure Python, slower"; \
-	     rm -f zeroipc/_native$$($(BIN)/python -c \
+	     suffix=$$($(BIN)/python -c \
 	         'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))'); \
+	     rm -f zeroipc/_native$$suffix zeroipc/_named$$suffix; \
 	fi; \
 	$(PIP) --no-build-isolation --editable ".[$*]"
 	$(BIN)/python -m compileall -q zeroipc  # an editable install has no bytecode of its own

@@ -20,7 +20,9 @@ if os.environ.get("ZEROIPC_WERROR") == "1":
 
 
 class OptionalBuild(build_ext):
-    """Build the extension, or say in one line why there is none."""
+    """Build the extensions, or say in one line why there are none."""
+
+    failed = False
 
     def build_extension(self, ext: Extension) -> None:
         try:
@@ -28,23 +30,29 @@ class OptionalBuild(build_ext):
         except (BaseError, CCompilerError, OSError) as error:
             if REQUIRED:
                 raise
+            if self.failed:
+                return  # and has said so
+            self.failed = True
             print(f"zeroipc: no C extension ({error}); the package works in pure Python, slower")
 
 
 def extensions() -> list[Extension]:
-    """Return zeroipc._native, made of every C file of the core."""
-    sources = sorted(glob("zeroipc/_core/*.c"))
-    if not sources:
-        return []
+    """Return the C extensions of the core: the transport, and the named structures."""
+    headers = sorted(glob("zeroipc/_core/**/*.h", recursive=True))
     return [
         Extension(
-            "zeroipc._native",
-            sources,
-            depends=sorted(glob("zeroipc/_core/*.h")),
+            name,
+            sorted(glob(sources)),
+            depends=headers,
             extra_compile_args=FLAGS,
             libraries=["rt", "pthread"],
             optional=not REQUIRED,  # an editable install copies it only if it was built
         )
+        for name, sources in (
+            ("zeroipc._native", "zeroipc/_core/*.c"),
+            ("zeroipc._named", "zeroipc/_core/named/*.c"),
+        )
+        if glob(sources)
     ]
 
 

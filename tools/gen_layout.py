@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write layout.h and the tables of SPECIFICATION.md from zeroipc/_core/layout.py.
+"""Write each layout.h and the tables of SPECIFICATION.md from the layout.py beside it.
 
     tools/gen_layout.py            rewrite what is stale
     tools/gen_layout.py --check    exit 1, naming the stale file, and write nothing
@@ -17,7 +17,7 @@ import importlib
 import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,27 +26,31 @@ ROOT = Path(__file__).resolve().parents[1]
 REGION = re.compile(r"(<!-- layout:(\w+) -->\n).*?(<!-- /layout -->)", re.DOTALL)
 PREAMBLE = """\
 /* Written by tools/gen_layout.py from layout.py. Do not edit: change layout.py. */
-#ifndef ZI_LAYOUT_H
-#define ZI_LAYOUT_H
+#ifndef {guard}
+#define {guard}
 
 #include <stddef.h>
 #include <stdint.h>
-
-#include "mutex.h"
-
+{includes}
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the shared format is little-endian"
 #endif
 """
-POSTAMBLE = "\n#endif /* ZI_LAYOUT_H */\n"
+POSTAMBLE = "\n#endif /* {guard} */\n"
 
 
 def load(path: Path) -> types.ModuleType:
-    """Import layout.py beside its fields.py, but not the package around them."""
+    """Import a layout.py and its fields.py, but not the package around them."""
+    parts, folder = [path.stem], path.parent
+    while not (folder / "fields.py").exists():
+        parts.append(folder.name)
+        folder = folder.parent
     package = types.ModuleType("_zeroipc_layout")
-    package.__path__ = [str(path.parent)]
+    package.__path__ = [str(folder)]
+    for name in [name for name in sys.modules if name.startswith(package.__name__)]:
+        del sys.modules[name]  # of another folder
     sys.modules[package.__name__] = package
-    return importlib.import_module(f"{package.__name__}.{path.stem}")
+    return importlib.import_module(".".join([package.__name__, *reversed(parts)]))
 
 
 def layouts(module: types.ModuleType) -> Iterator[Any]:
@@ -147,10 +151,15 @@ def c_padding(start: int, end: int) -> str:
 def header(path: Path) -> str:
     """Return the whole of layout.h."""
     module, docs = load(path), remarks(path)
-    text = PREAMBLE
+    has_mutex = any(field.ctype == "zi_mutex" for x in layouts(module) for field in x.fields)
+    names = {
+        "guard": "ZI_LAYOUT_H" if has_mutex else f"ZI_{path.parent.name.upper()}_LAYOUT_H",
+        "includes": '\n#include "mutex.h"\n' if has_mutex else "",
+    }
+    text = PREAMBLE.format(**names)
     for name, value in constants(module):
         text += "\n" * (name in docs) + comment(docs.get(name, "")) + c_constant(name, value)
-    return text + "".join(map(c_struct, layouts(module))) + POSTAMBLE
+    return text + "".join(map(c_struct, layouts(module))) + POSTAMBLE.format(**names)
 
 
 # --- Markdown --------------------------------------------------------------------------
@@ -167,13 +176,13 @@ def table(layout: Any) -> str:
     return f"{rows}| {layout.nbytes} | | | | end |\n"
 
 
-def fill(text: str, module: types.ModuleType) -> str:
+def fill(text: str, modules: Iterable[types.ModuleType]) -> str:
     """Return *text* with each marked region replaced by its table.
 
     Raises:
         SystemExit: a region names no layout.
     """
-    known = {layout.name: layout for layout in layouts(module)}
+    known = {layout.name: layout for module in modules for layout in layouts(module)}
 
     def region(match: re.Match[str]) -> str:
         opening, name, closing = match.groups()
@@ -187,19 +196,24 @@ def fill(text: str, module: types.ModuleType) -> str:
 # --- Command line ------------------------------------------------------------------------
 
 
-def wanted(layout: Path, out: Path, spec: Path) -> Iterator[tuple[Path, str]]:
+def wanted(paths: list[Path], spec: Path) -> Iterator[tuple[Path, str]]:
     """Yield each generated file with the text that it should have."""
-    yield out, header(layout)
+    for path in paths:
+        yield path.with_suffix(".h"), header(path)
     if spec.exists():
-        yield spec, fill(spec.read_text(encoding="utf-8"), load(layout))
+        yield spec, fill(spec.read_text(encoding="utf-8"), map(load, paths))
 
 
 def arguments() -> argparse.Namespace:
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     core = ROOT / "zeroipc" / "_core"
-    parser.add_argument("--layout", type=Path, default=core / "layout.py")
-    parser.add_argument("--header", type=Path, default=core / "layout.h")
+    parser.add_argument(
+        "--layout",
+        type=Path,
+        nargs="+",
+        default=[core / "layout.py", core / "named" / "layout.py"],
+    )
     parser.add_argument("--spec", type=Path, default=ROOT / "SPECIFICATION.md")
     parser.add_argument("--check", action="store_true", help="exit 1 if a file is stale")
     parser.add_argument("--tables", action="store_true", help="print the Markdown tables")
@@ -210,11 +224,11 @@ def main() -> int:
     """Run the command line; return the exit status."""
     args = arguments()
     if args.tables:
-        for layout in layouts(load(args.layout)):
+        for layout in (layout for path in args.layout for layout in layouts(load(path))):
             print(f"### {layout.name}\n\n{layout.doc}\n\n{table(layout)}")
         return 0
     stale = 0
-    for path, text in wanted(args.layout, args.header, args.spec):
+    for path, text in wanted(args.layout, args.spec):
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         stale = 1

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from .errors import CapacityError as CapacityError
     from .errors import ClosedError as ClosedError
     from .errors import DTypeError as DTypeError
+    from .errors import EmptyError as EmptyError
+    from .errors import FullError as FullError
     from .errors import InvalidNameError as InvalidNameError
     from .errors import MovedError as MovedError
     from .errors import NameExistsError as NameExistsError
     from .errors import NameTooLongError as NameTooLongError
+    from .errors import OutOfRangeError as OutOfRangeError
     from .errors import OwnerDiedError as OwnerDiedError
     from .errors import SegmentAccessError as SegmentAccessError
     from .errors import SegmentExistsError as SegmentExistsError
@@ -28,12 +31,15 @@ if TYPE_CHECKING:
     from .errors import SegmentNotFoundError as SegmentNotFoundError
     from .errors import SegmentNotReadyError as SegmentNotReadyError
     from .errors import ShmFullError as ShmFullError
+    from .errors import StalledError as StalledError
     from .errors import StructureNotFoundError as StructureNotFoundError
     from .errors import TableFullError as TableFullError
     from .errors import UnpicklableError as UnpicklableError
     from .errors import VersionError as VersionError
+    from .errors import WaitTimeoutError as WaitTimeoutError
     from .errors import ZeroIPCError as ZeroIPCError
     from .memory import Memory as Memory
+    from .queue import Queue as Queue
     from .table import Table as Table
 
 __version__ = "0.1.0"
@@ -46,10 +52,13 @@ _NAMES = {
         "CapacityError",
         "ClosedError",
         "DTypeError",
+        "EmptyError",
+        "FullError",
         "InvalidNameError",
         "MovedError",
         "NameExistsError",
         "NameTooLongError",
+        "OutOfRangeError",
         "OwnerDiedError",
         "SegmentAccessError",
         "SegmentExistsError",
@@ -58,13 +67,16 @@ _NAMES = {
         "SegmentNotFoundError",
         "SegmentNotReadyError",
         "ShmFullError",
+        "StalledError",
         "StructureNotFoundError",
         "TableFullError",
         "UnpicklableError",
         "VersionError",
+        "WaitTimeoutError",
         "ZeroIPCError",
     ),
     "memory": ("Memory",),
+    "queue": ("Queue",),
     "table": ("Table",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

@@ -2,6 +2,7 @@
 
     backend     "native" or "pure"; also called name
     transport   the module that moves messages: zeroipc._native or zeroipc._core.transport
+    named       the module of named structures: zeroipc._named or zeroipc._core.named.pure
 
 The environment variable ZEROIPC_BACKEND says which: `native`, `pure`, or `auto` (the default),
 which takes native where the extension is installed and says so in the log where it is not. The
@@ -21,11 +22,14 @@ from .errors import BackendError
 
 NATIVE = "zeroipc._native"
 PURE = "zeroipc._core.transport"
+NATIVE_NAMED = "zeroipc._named"
+PURE_NAMED = "zeroipc._core.named.pure"
 REMEDY = "install gcc, libc6-dev and python3-dev, then reinstall zeroipc"
 
 backend: str
 name: str
 transport: ModuleType
+named: ModuleType
 
 
 def __getattr__(attribute: str) -> str | ModuleType:
@@ -33,6 +37,8 @@ def __getattr__(attribute: str) -> str | ModuleType:
         return chosen()
     if attribute == "transport":
         return import_module(NATIVE if chosen() == "native" else PURE)
+    if attribute == "named":
+        return import_module(NATIVE_NAMED if chosen() == "native" else PURE_NAMED)
     raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
 
 

@@ -15,7 +15,8 @@ from typing import Any, Self, SupportsIndex
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ._core.layout import ARRAY, ARRAY_C, MAX_ALIGN
+from ._core.layout import ARRAY, ARRAY_C
+from ._core.named.element import checked_dtype
 from .errors import CapacityError, DTypeError, SegmentFormatError
 from .memory import Memory
 from .table import Entry, load, store
@@ -58,7 +59,7 @@ class Array(np.ndarray[Any, np.dtype[Any]]):
         dtype: DTypeLike | None = None,
     ) -> Self:
         """Find or create the array, as the class says."""
-        element = _element(dtype)
+        element = checked_dtype(dtype)
         capacity = None if capacity is None else index(capacity)
         if capacity is None:
             entry = mem.entry(name)
@@ -80,26 +81,6 @@ class Array(np.ndarray[Any, np.dtype[Any]]):
 
     def __reduce__(self) -> Any:
         return np.asarray(self).__reduce__()
-
-
-def _element(dtype: DTypeLike | None) -> np.dtype[Any]:
-    """Return *dtype* as a dtype that can be shared."""
-    if dtype is None:
-        raise DTypeError("dtype must be given: a segment does not record it")
-    try:
-        element = np.dtype(dtype)
-    except TypeError as error:
-        raise DTypeError(f"dtype must be one that NumPy knows: dtype={dtype!r}") from error
-    if element.hasobject:
-        raise DTypeError(f"dtype must not contain Python objects: dtype={element}")
-    if element.itemsize == 0:
-        raise DTypeError(f"dtype must have at least one byte: dtype={element}")
-    if element.alignment > MAX_ALIGN:
-        raise DTypeError(
-            f"dtype must have an alignment of at most {MAX_ALIGN}: "
-            f"dtype={element} has {element.alignment}"
-        )
-    return element
 
 
 def _find_or_create(mem: Memory, name: str, capacity: int, element: np.dtype[Any]) -> Entry:

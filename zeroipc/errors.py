@@ -160,6 +160,13 @@ class CapacityError(ZeroIPCError, ValueError):
     """A capacity or size outside its range, or other than the one that is stored."""
 
 
+class OutOfRangeError(ZeroIPCError, OverflowError):
+    """A value that the dtype cannot hold. Raised by storing it; nothing has changed.
+
+    A value of the wrong kind altogether gives `DTypeError`.
+    """
+
+
 # --- Use ---------------------------------------------------------------------------
 
 
@@ -187,6 +194,36 @@ class OwnerDiedError(ZeroIPCError, RuntimeError):
     What it held has been returned, and the structure is usable. When this side closed the
     handle, it is `ClosedError`.
     """
+
+
+class StalledError(ZeroIPCError, RuntimeError):
+    """Another process is in the midst of an operation and does not go on: dead, or stopped.
+
+    Raised by operations on named structures that need what it holds. The shared format does
+    not say who it is, so this is found by time alone. When nobody else uses the structure,
+    its `repair()` makes it usable again; the error's text names the structure.
+    """
+
+
+class WaitTimeoutError(ZeroIPCError, TimeoutError):
+    """The time is over. Raised by operations with a *timeout*.
+
+    Attributes:
+        done: of how many items an operation on many had done its work; else 0, and nothing
+            has changed.
+    """
+
+    def __init__(self, message: str, done: int = 0) -> None:
+        super().__init__(message)
+        self.done = done
+
+
+class FullError(WaitTimeoutError, queue.Full):
+    """A named queue has no room. Raised by `put` when the time is over; nothing has changed."""
+
+
+class EmptyError(WaitTimeoutError, queue.Empty):
+    """A named queue has no item. Raised by `get` when the time is over."""
 
 
 class MovedError(ZeroIPCError, ValueError):

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import index
 from types import TracebackType
 from typing import Any, Self
 
 from . import _segment
 from ._core.layout import DEFAULT_SLOTS, TABLE
+from ._core.named.layout import WAIT_NAME
 from ._segment import Segment
 from .errors import (
     CapacityError,
@@ -36,7 +37,7 @@ from .errors import (
     SegmentNotReadyError,
     StructureNotFoundError,
 )
-from .table import Entry, Table, check_magic, check_room, form_of
+from .table import PEER_TIMEOUT, Entry, Part, Table, check_magic, check_room, form_of, pauses
 
 READY_TIMEOUT = 5.0
 """Seconds to wait for a segment in the making, counted from its last sign of progress."""
@@ -45,6 +46,7 @@ RESERVED_PREFIX = "zeroipc-"
 """Names that begin like this belong to zeroipc.mp."""
 
 _POLL = 0.001
+WAIT_ENTRY = WAIT_NAME.decode()
 
 
 class Memory:
@@ -138,8 +140,11 @@ class Memory:
     # --- discovery ---
 
     def names(self) -> list[str]:
-        """Return the names of the structures, in the order of creation, at some moment."""
-        return [entry.name for entry in self.table.entries()]
+        """Return the names of the structures, in the order of creation, at some moment.
+
+        Where processes wait is no structure, so ".wait" is not among them.
+        """
+        return [entry.name for entry in self.table.entries() if entry.name != WAIT_ENTRY]
 
     def find(self, name: str) -> Entry | None:
         """Return the table's entry for *name*, or None.
@@ -183,6 +188,38 @@ class Memory:
             return entry
         with self._segment.locked():
             return self.find(name) or self.table.add(name, size, prepare)
+
+    def add_all(self, parts: Sequence[Part]) -> list[Entry]:
+        """Create a structure of several parts, all or none; see `Table.add_all`."""
+        with self._segment.locked():
+            return self.table.add_all(parts)
+
+    def find_or_add_all(self, parts: Sequence[Part]) -> list[Entry]:
+        """Find a structure of several parts, or create it: exactly one process does."""
+        names = [part.name for part in parts]
+        found = self.find_all(names)
+        if found is not None:
+            return found
+        with self._segment.locked():
+            return self.find_all(names) or self.table.add_all(parts)
+
+    def find_all(self, names: Sequence[str]) -> list[Entry] | None:
+        """Return the entries of all parts of a structure, or None if there is none of them.
+
+        Raises:
+            SegmentFormatError: some are missing: their creator died, or did not fit them in.
+        """
+        missing: list[str] = []
+        for _ in pauses(PEER_TIMEOUT):  # a peer may be about to add the rest
+            entries = [self.find(name) for name in names]
+            missing = [name for name, entry in zip(names, entries, strict=True) if entry is None]
+            if not missing:
+                return [entry for entry in entries if entry is not None]
+            if len(missing) == len(names):
+                return None
+        raise SegmentFormatError(
+            f"segment {self.name!r} has only a part of this structure: {missing} missing"
+        )
 
     def view(self, entry: Entry) -> memoryview:
         """Return the bytes of a structure, writable; they stay valid after `close`."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import index
 from typing import Literal, NamedTuple
 
@@ -35,6 +35,7 @@ from ._core.layout import (
     TABLE,
     TABLE_V1,
 )
+from ._core.named.directory import Directory
 from .errors import (
     CapacityError,
     InvalidNameError,
@@ -61,6 +62,14 @@ class Entry(NamedTuple):
     name: str
     offset: int
     size: int
+
+
+class Part(NamedTuple):
+    """What is to be added: *prepare* gives its bytes their first values."""
+
+    name: str
+    size: int
+    prepare: Callable[[memoryview], object]
 
 
 class Form(NamedTuple):
@@ -177,6 +186,12 @@ class Table:
         return self._form.version
 
     @property
+    def directory(self) -> Directory:
+        """Where the entries are, for the core."""
+        header, entry = self._form.header, self._form.entry
+        return Directory(header.entry_count.offset, header.nbytes, entry.nbytes, self.max_entries)
+
+    @property
     def entry_count(self) -> int:
         """The number of entries, at some moment."""
         count = load(self._buf, self._form.header.entry_count)
@@ -206,7 +221,7 @@ class Table:
         Raises:
             SegmentFormatError: the entry points outside the segment.
         """
-        for _ in _pauses(PEER_TIMEOUT):
+        for _ in pauses(PEER_TIMEOUT):
             entry = next((entry for entry in self.entries() if entry.name == name), None)
             if entry is None or entry.offset:  # else a peer is just about to write it
                 break
@@ -238,29 +253,54 @@ class Table:
             NameExistsError, TableFullError, SegmentFullError: as they say; nothing has
                 changed.
         """
-        raw = _raw_name(name)
-        if index(size) < 0:
-            raise CapacityError(f"size must not be negative: size={size}")
-        if self.find(name) is not None:
-            raise NameExistsError(f"the segment already has a structure of this name: {name!r}")
-        count, offset = self.entry_count, self._room_for(name, size)
-        if count == self.max_entries:
-            raise TableFullError(
-                f"the table has {count} slots, all taken: no room for name={name!r}"
-            )
-        prepare(self._buf[offset : offset + size])
-        self._append(count, raw, offset, size)
-        return Entry(name, offset, size)
+        return self.add_all([Part(name, size, prepare)])[0]
 
-    def _room_for(self, name: str, size: int) -> int:
-        self.check()
-        offset = round_up(self.next_offset, MAX_ALIGN)
-        if offset + size > self.memory_size:
-            free = max(self.memory_size - offset, 0)
-            raise SegmentFullError(
-                f"the segment has no room for {name!r}: asked={size} bytes, free={free} bytes"
+    def add_all(self, parts: Sequence[Part]) -> list[Entry]:
+        """Add the parts of one structure, in their order: all of them, or none.
+
+        The caller holds the segment's lock.
+
+        Raises:
+            As `add`.
+        """
+        for part in parts:
+            self._check_part(part)
+        entries = self._place(parts)
+        for part, entry in zip(parts, entries, strict=True):
+            part.prepare(self._buf[entry.offset : entry.offset + entry.size])
+        for entry in entries:
+            self._append(self.entry_count, _raw_name(entry.name), entry.offset, entry.size)
+        return entries
+
+    def _check_part(self, part: Part) -> None:
+        _raw_name(part.name)
+        if index(part.size) < 0:
+            raise CapacityError(f"size must not be negative: size={part.size}")
+        if self.find(part.name) is not None:
+            raise NameExistsError(
+                f"the segment already has a structure of this name: {part.name!r}"
             )
-        return offset
+
+    def _place(self, parts: Sequence[Part]) -> list[Entry]:
+        """Return where the parts will lie; raise unless there are bytes and slots for all."""
+        self.check()
+        entries, end = [], self.next_offset
+        for part in parts:
+            entries.append(Entry(part.name, round_up(end, MAX_ALIGN), part.size))
+            end = entries[-1].offset + part.size
+        names = ", ".join(repr(part.name) for part in parts)
+        if end > self.memory_size:
+            start = entries[0].offset
+            raise SegmentFullError(
+                f"the segment has no room for {names}: asked={end - start} bytes, "
+                f"free={max(self.memory_size - start, 0)} bytes"
+            )
+        if self.entry_count + len(parts) > self.max_entries:
+            raise TableFullError(
+                f"the table has {self.max_entries} slots, {self.entry_count} of them taken: "
+                f"no room for {names}"
+            )
+        return entries
 
     def _append(self, count: int, raw: bytes, offset: int, size: int) -> None:
         buf, (_, header, layout) = self._buf, self._form
@@ -360,7 +400,7 @@ def _raw_name(name: str) -> bytes:
     return raw.ljust(ENTRY.entry_name.length, b"\0")
 
 
-def _pauses(seconds: float) -> Iterator[None]:
+def pauses(seconds: float) -> Iterator[None]:
     """Yield at once, then after each pause, until *seconds* have passed."""
     deadline = time.monotonic() + seconds
     yield

@@ -10,7 +10,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from tests.support.golden import NAMES, golden_bytes, write_segment
+from tests.support.golden import golden_bytes, golden_names, write_segment
 from zeroipc import (
     Array,
     Memory,
@@ -55,7 +55,7 @@ def attempt(name: str, content: bytes) -> type[ZeroIPCError] | None:
     return None
 
 
-@pytest.mark.parametrize("golden", NAMES)
+@pytest.mark.parametrize("golden", golden_names("array"))
 def test_truncated_anywhere(golden: str, segment_name: str) -> None:
     content = golden_bytes(golden)
     refusals = {size: attempt(segment_name, content[:size]) for size in range(len(content))}
@@ -76,7 +76,7 @@ def flips(content: bytes, upto: int) -> Iterator[bytes]:
             yield bytes(changed)
 
 
-@pytest.mark.parametrize("golden", NAMES)
+@pytest.mark.parametrize("golden", golden_names("array"))
 def test_every_byte_of_the_table_changed(golden: str, segment_name: str) -> None:
     content = golden_bytes(golden)
     refusals = [attempt(segment_name, changed) for changed in flips(content, 840)]
@@ -100,7 +100,7 @@ def test_random_bytes_behind_a_good_start(version: int, segment_name: str) -> No
 EXTREMES = (0, 1, 7, 31, 2**31 - 1, 2**31, 2**32 - 1)
 
 
-@pytest.mark.parametrize("golden", NAMES)
+@pytest.mark.parametrize("golden", golden_names("array"))
 def test_extreme_words_everywhere(golden: str, segment_name: str) -> None:
     content = golden_bytes(golden)
     for position in range(0, 840, 4):

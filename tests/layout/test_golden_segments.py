@@ -9,11 +9,20 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.support.golden import NAMES, golden_bytes, golden_facts, read_segment, write_segment
+from tests.support.golden import (
+    ALL_NAMES,
+    golden_bytes,
+    golden_facts,
+    golden_names,
+    read_segment,
+    write_segment,
+)
 from zeroipc import Array, Memory
 
+NAMES = golden_names("array")
 
-@pytest.mark.parametrize("golden", NAMES)
+
+@pytest.mark.parametrize("golden", ALL_NAMES)
 def test_the_sample_is_intact(golden: str) -> None:
     content = golden_bytes(golden)
     assert hashlib.sha256(content).hexdigest() == golden_facts(golden)["sha256"]

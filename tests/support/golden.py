@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.leaks import SHM
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
-NAMES = sorted(path.stem for path in GOLDEN.glob("*.bin"))
+ALL_NAMES = sorted(path.stem for path in GOLDEN.glob("*.bin"))
 
 
 def golden_bytes(name: str) -> bytes:
@@ -31,3 +31,21 @@ def write_segment(name: str, content: bytes) -> None:
 def read_segment(name: str) -> bytes:
     """Return the whole of segment *name*."""
     return (SHM / name).read_bytes()
+
+
+def golden_names(*kinds: str) -> list[str]:
+    """Return the golden segments all of whose structures are of these kinds."""
+    return [
+        name
+        for name in ALL_NAMES
+        if {known["kind"] for known in golden_facts(name)["structures"]} <= set(kinds)
+    ]
+
+
+def differing(name: str, content: bytes) -> list[int]:
+    """Return the offsets at which *content* differs from a golden segment, volatile ones aside."""
+    golden, facts = golden_bytes(name), golden_facts(name)
+    ignored = {part["offset"] + i for part in facts["volatile"] for i in range(part["length"])}
+    longer = range(min(len(golden), len(content)), max(len(golden), len(content)))
+    pairs = enumerate(zip(golden, content, strict=False))
+    return [at for at, (one, other) in pairs if one != other and at not in ignored] + [*longer]

@@ -65,7 +65,7 @@ def core(tmp_path: Path) -> Path:
 
 def gen_layout(core: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command: list[str | Path] = [sys.executable, TOOL, "--spec", core / "spec.md", *options]
-    command += ["--layout", core / "layout.py", "--header", core / "layout.h"]
+    command += ["--layout", core / "layout.py"]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

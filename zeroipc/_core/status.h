@@ -8,7 +8,7 @@ typedef enum {
     ZI_FULL,        /* maxsize items are in the queue */
     ZI_SHUT,        /* the queue takes no more puts, or has nothing left to get */
     ZI_STALE,       /* the handle names a queue that is gone */
-    ZI_BUSY,        /* a lock was not free within the time allowed */
+    ZI_BUSY,        /* a lock was not free in time, or somebody is in the midst of an operation */
     ZI_TIMEOUT,     /* the time is over */
     ZI_INTERRUPTED, /* a signal came in while sleeping */
     ZI_NO_MEMORY,   /* the arena's limit is reached: memory may come back */

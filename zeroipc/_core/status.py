@@ -21,7 +21,7 @@ class Status(IntEnum):
     FULL = auto()  # maxsize items are in the queue
     SHUT = auto()  # the queue takes no more puts, or has nothing left to get
     STALE = auto()  # the handle names a queue that is gone
-    BUSY = auto()  # a lock was not free within the time allowed
+    BUSY = auto()  # a lock was not free in time, or somebody is in the midst of an operation
     TIMEOUT = auto()  # the time is over
     INTERRUPTED = auto()  # a signal came in while sleeping
     NO_MEMORY = auto()  # the arena's limit is reached: memory may come back

@@ -1,0 +1,12 @@
+"""The named structures in pure Python. `zeroipc._named` is its twin in C.
+
+Both may be at work in one segment at the same time. The same names, steps and messages are in
+the C files beside these. What is here never blocks: "full" and "empty" are answers.
+"""
+
+from __future__ import annotations
+
+from .bell import Bell
+from .queue import Queue
+
+__all__ = ["Bell", "Queue"]

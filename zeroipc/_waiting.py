@@ -1,0 +1,102 @@
+"""How a call on a named structure waits: try, and only if that says "not now", sleep and retry.
+
+A sleep ends when another process of ours rings the bell; peers in other languages ring none,
+so it also ends by itself: every 5 ms in the first second of a wait, every 50 ms after that.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ._core.named.layout import WAIT_BUCKET, WAIT_BUCKETS
+from ._core.status import OK, Status
+from .errors import ClosedError, SegmentFormatError, SegmentFullError, StalledError
+from .memory import WAIT_ENTRY, Memory
+
+T = TypeVar("T")
+
+NAP = 5_000_000
+NAP_LATE = 50_000_000
+LATE = 1_000_000_000
+"""Nanoseconds of a sleep, and of one after so long a wait."""
+STALL = 1_000_000_000
+"""Nanoseconds after which somebody who is in the midst of an operation is taken for dead."""
+TRIES = 20
+"""Attempts before the first sleep: a few microseconds, in which a running peer may finish."""
+FOREVER = 2**63 - 1
+
+
+def deadline_of(timeout: float | None) -> int:
+    """Return when *timeout* seconds are over, None never; negative is zero."""
+    if timeout is None:
+        return FOREVER
+    seconds = max(math.ldexp(timeout, 0), 0.0)  # float() would also take a str
+    return time.monotonic_ns() + int(seconds * 1e9) if seconds < 1e9 else FOREVER
+
+
+def wait_until(
+    attempt: Callable[[], T | Status], bell: Any, mem: Memory, deadline: int, title: str
+) -> T | Status:
+    """Return the first answer of *attempt* that is not "not now", or the last one when late.
+
+    "Not now" is any `Status` but OK. BUSY means that another process is in the midst of it.
+
+    Args:
+        bell: rings when the next attempt may succeed.
+        deadline: as from `deadline_of`.
+        title: names the structure, for errors.
+
+    Raises:
+        StalledError: all answers for a second were BUSY.
+        SegmentFormatError: an answer was DAMAGED.
+    """
+    for _ in range(TRIES):
+        answer = attempt()
+        if not _is_not_now(answer, title):
+            return answer
+    start = time.monotonic_ns()
+    busy_since, found = start, deadline > start and find_bucket(bell, mem)
+    while True:
+        seen = bell.listen() if found else 0
+        answer = attempt()
+        now = time.monotonic_ns()
+        if not _is_not_now(answer, title) or now >= deadline:
+            return answer
+        if answer is not Status.BUSY:
+            busy_since = now
+        elif now - busy_since > STALL:
+            raise StalledError(
+                f"{title}: another process has claimed a part and does not go on, dead or "
+                "stopped; when nobody else uses it, repair() makes it usable again"
+            )
+        nap = min(NAP if now - start < LATE else NAP_LATE, deadline - now)
+        if found:
+            bell.sleep(seen, nap)
+        else:
+            time.sleep(nap / 1e9)
+
+
+def _is_not_now(answer: object, title: str) -> bool:
+    if type(answer) is not Status or answer is OK:
+        return False
+    if answer is Status.DAMAGED:
+        raise SegmentFormatError(f"damaged: {title} has words that no operation leaves behind")
+    return True
+
+
+def find_bucket(bell: Any, mem: Memory) -> bool:
+    """Return whether *bell* has a bucket to sleep on; the first sleeper of a segment adds them."""
+    if bell.find():
+        return True
+    try:
+        mem.find_or_add(WAIT_ENTRY, WAIT_BUCKETS * WAIT_BUCKET.nbytes, _clear)
+    except (SegmentFullError, ClosedError):  # no room for it: sleepers look by themselves
+        return False
+    return bool(bell.find())
+
+
+def _clear(view: memoryview) -> None:
+    view[:] = bytes(len(view))

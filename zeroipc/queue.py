@@ -1,0 +1,333 @@
+"""A bounded queue in a named segment, first in first out.
+
+Callers   any number of producers and consumers, in any process, thread and language
+Progress  try_push and try_pop never wait; push and pop sleep until there is room, an item
+Crash     one that dies in the midst of a push or pop leaves its slot claimed: others get
+          StalledError after a second, and repair() mends it; between operations nothing is torn
+Bytes     QUEUE, items, sequence numbers, see _core/named/layout.py
+Source    SPECIFICATION.md, "Queue"; D. Vyukov's bounded queue
+
+The protocol is in _core/named/queue.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from operator import index
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from . import _backend
+from ._core.named.element import Element, element_of, items_of
+from ._core.named.layout import QUEUE
+from ._core.named.queue_repair import queue_nbytes, queue_repair, queue_sequence_at
+from ._core.status import OK, Status
+from ._structure import Structure, checked_capacity
+from ._waiting import deadline_of
+from .errors import (
+    CapacityError,
+    DTypeError,
+    EmptyError,
+    FullError,
+    SegmentFormatError,
+    WaitTimeoutError,
+)
+from .memory import Memory
+from .table import Entry, Part, load, store
+
+CAPACITY_MAX = 2**31
+
+
+class Queue(Structure):
+    """Items of one dtype, in the order in which they were pushed.
+
+    `push` and `pop` wait for ever by default, and raise TimeoutError when a *timeout* in
+    seconds is over; `try_push` and `try_pop` never wait; `put` and `get` are those of
+    `queue.Queue`. Items come out as Python numbers, bytes or str, or as NumPy gives them.
+
+    Args:
+        mem: the segment.
+        name: of the queue in the segment, 1 to 31 bytes.
+        capacity: most items, from 2; rounded up to a power of two. When given and the queue is
+            missing, it is created; when it exists, it must have that capacity.
+        dtype: of an item. The segment does not record it, so it must always be given.
+
+    Raises:
+        StructureNotFoundError: there is no such queue, and no *capacity*.
+        DTypeError: *dtype* cannot be shared, or has not the size of the existing items.
+        CapacityError: *capacity* is out of range, or not that of the existing queue.
+        SegmentFormatError: what is stored is not a queue.
+        SegmentFullError, TableFullError, NameTooLongError: it cannot be created.
+
+    >>> with Memory("/example", 4096) as mem:
+    ...     jobs = Queue(mem, "jobs", 8, np.float64)
+    ...     jobs.push(0.5)
+    ...     jobs.pop(), jobs.try_pop()
+    ...     mem.unlink()
+    (0.5, None)
+    """
+
+    def __init__(
+        self,
+        mem: Memory,
+        name: str,
+        capacity: int | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        element = element_of(dtype)
+        if capacity is None:
+            self._attach(mem, mem.entry(name), element)
+        else:
+            size = rounded(capacity)
+            part = _part(name, size, element)
+            self._attach(mem, mem.find_or_add(*part), element, size)
+
+    @classmethod
+    def create(cls, mem: Memory, name: str, capacity: int, dtype: DTypeLike) -> Self:
+        """Create a queue that must not exist.
+
+        Raises:
+            NameExistsError: the name is taken. Else as the constructor.
+        """
+        element = element_of(dtype)
+        made = cls.__new__(cls)
+        made._attach(mem, mem.add(*_part(name, rounded(capacity), element)), element)
+        return made
+
+    @classmethod
+    def open(cls, mem: Memory, name: str, dtype: DTypeLike) -> Self:
+        """Open a queue that must exist; raises as the constructor."""
+        found = cls.__new__(cls)
+        found._attach(mem, mem.entry(name), element_of(dtype))
+        return found
+
+    def _attach(
+        self, mem: Memory, entry: Entry, element: Element, capacity: int | None = None
+    ) -> None:
+        stored = _stored_capacity(mem.view(entry), entry, element)
+        if capacity not in (None, stored):
+            raise CapacityError(
+                f"queue {entry.name!r} exists, and capacity must be {stored}: capacity={capacity}"
+            )
+        self._hold(mem, entry.name)
+        self._entry = entry
+        self.capacity = stored
+        self.dtype = element.dtype
+        self._items = self._bell(entry.offset + QUEUE.tail.offset)
+        self._room = self._bell(entry.offset + QUEUE.head.offset)
+        self._core = _backend.named.Queue(
+            self._buf, entry.offset, stored, element, self._items, self._room
+        )
+
+    # --- one item ---
+
+    def try_push(self, value: Any) -> bool:
+        """Push *value* if there is room now; return whether there was.
+
+        Raises:
+            DTypeError, OutOfRangeError: the dtype cannot hold *value*.
+        """
+        return self._core.try_push(value) is OK
+
+    def try_pop(self, default: Any = None) -> Any:
+        """Return the first item, or *default* if there is none now."""
+        value = self._core.try_pop()
+        return default if type(value) is Status else value
+
+    def push(self, value: Any, timeout: float | None = None) -> None:
+        """Push *value*, waiting for room.
+
+        Raises:
+            WaitTimeoutError: there was none within *timeout* seconds.
+            StalledError: another process is stuck in the slot.
+            DTypeError, OutOfRangeError: the dtype cannot hold *value*.
+        """
+        if self._core.try_push(value) is not OK and not self._push_late(value, timeout):
+            raise WaitTimeoutError(f"{self._title} had no room for {timeout} seconds")
+
+    def pop(self, timeout: float | None = None) -> Any:
+        """Return the first item, waiting for one.
+
+        Raises:
+            WaitTimeoutError: there was none within *timeout* seconds.
+            StalledError: another process is stuck in the slot.
+        """
+        value = self._core.try_pop()
+        if type(value) is Status:
+            value = self._wait(self._core.try_pop, self._items, timeout)
+            if type(value) is Status:
+                raise WaitTimeoutError(f"{self._title} had no item for {timeout} seconds")
+        return value
+
+    def _push_late(self, value: Any, timeout: float | None) -> bool:
+        return self._wait(partial(self._core.try_push, value), self._room, timeout) is OK
+
+    # --- as queue.Queue has it ---
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Push *item* as `queue.Queue.put`.
+
+        Raises:
+            FullError: there was no room; it is a `queue.Full`. Else as `push`.
+        """
+        if self._core.try_push(item) is not OK and not self._push_late(
+            item, timeout if block else 0
+        ):
+            raise FullError(f"{self._title} is full")
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Pop an item as `queue.Queue.get`.
+
+        Raises:
+            EmptyError: there was none; it is a `queue.Empty`. Else as `pop`.
+        """
+        value = self._core.try_pop()
+        if type(value) is Status and block:
+            value = self._wait(self._core.try_pop, self._items, timeout)
+        if type(value) is Status:
+            raise EmptyError(f"{self._title} is empty")
+        return value
+
+    def put_nowait(self, item: Any) -> None:
+        """Push *item* if there is room now; see `put`."""
+        self.put(item, block=False)
+
+    def get_nowait(self) -> Any:
+        """Pop an item if there is one now; see `get`."""
+        return self.get(block=False)
+
+    def qsize(self) -> int:
+        """Return how many items there are, at some moment."""
+        return int(self._core.size())
+
+    def empty(self) -> bool:
+        """Return whether there is no item, at some moment."""
+        return self.qsize() == 0
+
+    def full(self) -> bool:
+        """Return whether there is no room, at some moment."""
+        return self.qsize() == self.capacity
+
+    __len__ = qsize
+
+    def __bool__(self) -> bool:
+        return True  # `if queue:` asks whether there is one, as for queue.Queue
+
+    # --- many items ---
+
+    def push_many(self, values: ArrayLike, timeout: float | None = None) -> None:
+        """Push all *values*, an array of shape (n,), in order; others may push in between.
+
+        Raises:
+            WaitTimeoutError: there was no room for all within *timeout* seconds; its
+                attribute `done` says how many were pushed. Else as `push`.
+        """
+        items = items_of(values, self.dtype)
+        deadline, done = deadline_of(timeout), 0
+        while done < len(items):
+            attempt = partial(_moved, self._core.push_many, items[done:])
+            moved = self._wait_till(attempt, self._room, deadline)
+            if type(moved) is Status:
+                raise WaitTimeoutError(
+                    f"{self._title} had no room for {len(items) - done} items", done
+                )
+            done += moved
+
+    def pop_many(self, limit: int, timeout: float | None = None) -> np.ndarray[Any, Any]:
+        """Return from 1 to *limit* items, those that are there, shape (n,); wait for the first.
+
+        Raises:
+            As `pop`.
+        """
+        if index(limit) < 1:
+            raise CapacityError(f"limit must be at least 1: limit={limit}")
+        out = np.empty(min(limit, self.capacity), self.dtype)
+        return out[: self.pop_into(out, timeout)]
+
+    def pop_into(self, out: np.ndarray[Any, Any], timeout: float | None = None) -> int:
+        """Pop items into *out*, shape (n,), contiguous, of this dtype; return how many.
+
+        Waits for the first; at most n, those that are there. Raises as `pop`.
+        """
+        if out.dtype != self.dtype:
+            raise DTypeError(f"out must have the queue's dtype {self.dtype}: dtype={out.dtype}")
+        if not out.size:
+            return 0
+        attempt = partial(_moved, self._core.pop_many, out)
+        moved = self._wait(attempt, self._items, timeout)
+        if type(moved) is Status:
+            raise WaitTimeoutError(f"{self._title} had no item for {timeout} seconds")
+        return int(moved)
+
+    def repair(self) -> int:
+        """Make the queue usable again after deaths, when nobody else is using it.
+
+        Items that were being pushed or popped by the dead are gone; all others stay, in order.
+
+        Returns:
+            How many items were lost.
+        """
+        return queue_repair(self._mem.view(self._entry), self.capacity, self.dtype.itemsize)
+
+    # --- lifetime ---
+
+    def _reopen(self) -> tuple[Any, ...]:
+        return (self.dtype,)
+
+    def _facts(self) -> str:
+        return f"size={self.qsize()}/{self.capacity}, dtype={self.dtype}"
+
+
+def rounded(capacity: int) -> int:
+    """Return *capacity* rounded up to a power of two.
+
+    A capacity of 1 is refused: programs in other languages take a full queue of one slot for
+    one with room.
+    """
+    return 1 << (checked_capacity(index(capacity), 2, CAPACITY_MAX) - 1).bit_length()
+
+
+def _part(name: str, capacity: int, element: Element) -> Part:
+    """Return what is to be added to a segment for a new queue."""
+
+    def prepare(view: memoryview) -> None:
+        store(view, QUEUE.head, 0)
+        store(view, QUEUE.tail, 0)
+        store(view, QUEUE.capacity, capacity)
+        store(view, QUEUE.elem_size, element.nbytes)
+        sequence = np.frombuffer(
+            view, np.uint32, capacity, queue_sequence_at(capacity, element.nbytes)
+        )
+        sequence[:] = np.arange(capacity, dtype=np.uint32)
+
+    return Part(name, queue_nbytes(capacity, element.nbytes), prepare)
+
+
+def _stored_capacity(view: memoryview, entry: Entry, element: Element) -> int:
+    """Return the capacity of a queue, checked against its dtype and size."""
+    if entry.size < QUEUE.nbytes:
+        raise SegmentFormatError(f"not a queue: its size must be at least {QUEUE.nbytes}: {entry}")
+    capacity, elem_size = load(view, QUEUE.capacity), load(view, QUEUE.elem_size)
+    if capacity == 0 or capacity & (capacity - 1):
+        raise SegmentFormatError(
+            f"not a queue: its capacity must be a power of two: capacity={capacity}, {entry}"
+        )
+    if queue_nbytes(capacity, elem_size) > entry.size or elem_size == 0:
+        raise SegmentFormatError(
+            f"not a queue: {capacity} items of {elem_size} bytes must fit its size: {entry}"
+        )
+    if elem_size != element.nbytes:
+        raise DTypeError(
+            f"queue {entry.name!r} has items of {elem_size} bytes: "
+            f"dtype={element.dtype} has {element.nbytes}"
+        )
+    return capacity
+
+
+def _moved(move: Callable[[Any], tuple[Status, int]], items: Any) -> int | Status:
+    """Return how many items *move* moved, or why none."""
+    status, done = move(items)
+    return done if status is OK else status
