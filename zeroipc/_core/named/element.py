@@ -59,7 +59,7 @@ def element_of(dtype: DTypeLike | None) -> Element:
     code = _CODES.get(f"{checked.kind}{checked.itemsize}", GENERIC)
     if not checked.isnative or checked.fields or checked.subdtype:
         code = GENERIC
-    pack, unpack = _through_numpy(checked) if code == GENERIC else _through_struct(code)
+    pack, unpack = _through_numpy(checked) if code == GENERIC else through_struct(code)
     return Element(checked, code, checked.itemsize, checked.alignment, pack, unpack)
 
 
@@ -88,7 +88,8 @@ def checked_dtype(dtype: DTypeLike | None) -> np.dtype[Any]:
     return found
 
 
-def _through_struct(code: str) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+def through_struct(code: str) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+    """Return how a number of this code of the module struct is packed and unpacked."""
     form = struct.Struct("<" + code)
 
     def unpack(raw: bytes) -> Any:

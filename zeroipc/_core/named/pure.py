@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from .bell import Bell
 from .queue import Queue
+from .word import Word
 
-__all__ = ["Bell", "Queue"]
+__all__ = ["Bell", "Queue", "Word"]

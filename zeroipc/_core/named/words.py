@@ -24,6 +24,10 @@ class Words:
         self.u64 = buf[: len(buf) // 8 * 8].cast("Q")
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(buf))
 
+    def load8(self, at: int) -> int:
+        """Return a byte; acquires."""
+        return self.u8[at]
+
     def load32(self, at: int) -> int:
         """Return a word of 32 bits; acquires."""
         return self.u32[at >> 2]
@@ -31,6 +35,11 @@ class Words:
     def load64(self, at: int) -> int:
         """Return a word of 64 bits; acquires."""
         return self.u64[at >> 3]
+
+    def store8(self, at: int, value: int) -> None:
+        """Store a byte; releases."""
+        release()
+        self.u8[at] = value
 
     def store32(self, at: int, value: int) -> None:
         """Store a word of 32 bits; releases."""
@@ -41,6 +50,17 @@ class Words:
         """Store a word of 64 bits; releases."""
         release()
         self.u64[at >> 3] = value & U64_MASK
+
+    def cas8(self, at: int, expected: int, desired: int) -> bool:
+        """Store *desired* if the byte is *expected*; return whether it was. Both ways."""
+        start, shift = at & ~3, 8 * (at & 3)
+        while self.load8(at) == expected:  # the swap fails when a neighbour changes
+            word = self.load32(start)
+            if word >> shift & 0xFF == expected and self.cas32(
+                start, word, word & ~(0xFF << shift) | desired << shift
+            ):
+                return True
+        return False
 
     def cas32(self, at: int, expected: int, desired: int) -> bool:
         """Store *desired* if the word is *expected*; return whether it was. Both ways."""
