@@ -172,18 +172,21 @@ static void basics_limit(void)
     check(0);
 }
 
-/* A lent block is free when both the owner and the lender let go, in either order. */
+/* A lent block is free when the owner and both lenders let go, in any order. */
 static void basics_loans(void)
 {
     rig_reset(8 * MB);
     uint32_t one;
-    for (int order = 0; order < 2; order++) {
-        REQUIRE_OK(block_alloc(&rig, 8 * MB, ZI_KIND_DATA, &one));
-        rig.blocks[one].lender = rig.me;
-        order ? block_free(&rig, one) : block_unlend(&rig, one);
+    for (int order = 0; order < 3; order++) {
         uint32_t other;
-        REQUIRE(block_alloc(&rig, 8 * MB, ZI_KIND_DATA, &other) == ZI_NO_MEMORY, "half returned, order %d", order);
-        order ? block_unlend(&rig, one) : block_free(&rig, one);
+        REQUIRE_OK(block_alloc(&rig, 8 * MB, ZI_KIND_DATA, &one));
+        block_lend(&rig, one);
+        block_lend(&rig, one);
+        REQUIRE(block_lent_by(&rig.blocks[one], rig.me) == 2, "lent %d times", block_lent_by(&rig.blocks[one], rig.me));
+        for (int step = 0; step < 3; step++) {
+            REQUIRE(block_alloc(&rig, 8 * MB, ZI_KIND_DATA, &other) == ZI_NO_MEMORY, "order %d, step %d", order, step);
+            step == order ? block_free(&rig, one) : block_unlend(&rig, one, rig.me);
+        }
         check(0);
     }
 }

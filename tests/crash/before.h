@@ -164,7 +164,8 @@ static void leave_everything(void)
     uint32_t block;
     REQUIRE_OK(block_alloc(&rig, 5000, ZI_KIND_DATA, &block));
     REQUIRE_OK(block_alloc(&rig, 5000, ZI_KIND_DATA, &block));
-    rig.blocks[block].lender = rig.me;
+    block_lend(&rig, block);
+    block_lend(&rig, block);
     put_next(step_main, 24, 2);
     for (uint32_t id = 0; id < rig.arena->blocks_used; id++)
         if (rig.blocks[id].owner == ZI_QUEUED && rig.blocks[id].item == 5) rig.blocks[id].owner = rig.me;

@@ -44,13 +44,13 @@ static void check_free_lists(void)
         for (uint32_t id = rig.arena->free_head[cls]; id != ZI_NONE; id = rig.blocks[id].next) {
             REQUIRE(id < rig.arena->blocks_used && ++listed <= rig.arena->blocks_used, "list %u is broken at %u", cls, id);
             const zi_block *block = &rig.blocks[id];
-            REQUIRE(block->cls == cls && block->listed && block->owner == ZI_FREE && block->lender == 0,
+            REQUIRE(block->cls == cls && block->listed && block->owner == ZI_FREE && block->lender == 0 && block->lender2 == 0,
                     "block %u on list %u: class %u, listed %u, owner %x", id, cls, block->cls, block->listed, block->owner);
         }
     }
     for (uint32_t id = 0; id < rig.arena->blocks_used; id++) {
         const zi_block *block = &rig.blocks[id];
-        int free_now = block->owner == ZI_FREE && block->lender == 0 && block->inherited_from == 0;
+        int free_now = block->owner == ZI_FREE && block->lender == 0 && block->lender2 == 0 && block->inherited_from == 0;
         REQUIRE(block->listed == free_now, "block %u: listed %u, owner %x, lender %x", id, block->listed,
                 block->owner, block->lender);
         marked += block->listed;
@@ -119,6 +119,11 @@ static int check_alive(uint32_t owner)
     return 0;
 }
 
+static void check_lender(uint32_t id, uint32_t lender)
+{
+    REQUIRE(lender == 0 || check_alive(lender), "block %u is lent by the dead %x", id, lender);
+}
+
 static void check_participants(void)
 {
     REQUIRE(rig.arena->participants_used <= ZI_PARTICIPANTS, "%u", rig.arena->participants_used);
@@ -153,6 +158,8 @@ static void check(uint32_t held)
     }
     for (uint32_t id = 0; id < rig.arena->blocks_used; id++) {
         uint32_t owner = rig.blocks[id].owner;
+        check_lender(id, rig.blocks[id].lender);
+        check_lender(id, rig.blocks[id].lender2);
         if (owner == ZI_FREE) continue;
         REQUIRE((owner == ZI_QUEUED) == check_seen[id], "block %u, kind %u, queue %u, item %u: queued, but in no queue", id,
                 rig.blocks[id].kind, rig.blocks[id].queue, rig.blocks[id].item);

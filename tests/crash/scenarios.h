@@ -20,7 +20,7 @@ static void prepare_block(void) { REQUIRE_OK(block_alloc(&rig, 5000, ZI_KIND_DAT
 static void prepare_loan(void)
 {
     prepare_block();
-    rig.blocks[step_block].lender = rig.me;
+    block_lend(&rig, step_block);
 }
 
 static void prepare_two_tasks(void) { get_some(step_main, 2); }
@@ -32,7 +32,7 @@ static void do_put_large(void) { put_next(step_main, 9000, 0); }
 static void do_get(void) { get_next(step_main); }
 static void do_get_two(void) { get_some(step_main, 2); }
 static void do_free(void) { block_free(&rig, step_block); }
-static void do_unlend(void) { block_unlend(&rig, step_block), block_free(&rig, step_block); }
+static void do_unlend(void) { block_unlend(&rig, step_block, rig.me), block_free(&rig, step_block); }
 static void do_trim(void) { arena_trim(&rig, 0, 0); }
 static void do_alloc_at_limit(void) { REQUIRE_OK(block_alloc(&rig, 6 * MB, ZI_KIND_DATA, &step_block)); }
 static void do_sweep(void) { arena_sweep(&rig); }
@@ -64,6 +64,24 @@ static void do_put_many(void)
         messages[i].payload = memcpy(bytes[i], rig_payload, 32);
     }
     REQUIRE_OK(queue_put(&rig, step_main.slot, step_main.generation, messages, 3, &done, zi_now() + ZI_LOCK_PATIENCE_NS));
+}
+
+static zi_message step_message;
+
+/* Of four blocks the first is on its way for the second time, and still shown. */
+static void prepare_message(void)
+{
+    REQUIRE_OK(item_make(&step_message, 3, 24, 4));
+    block_lend(&rig, step_message.blocks[0]);
+}
+
+/* Three blocks that the putter still shows, and one that it does not. */
+static void do_put_loans(void)
+{
+    uint32_t done;
+    for (uint32_t i = 0; i < 3; i++) block_lend(&rig, step_message.blocks[i]);
+    REQUIRE_OK(queue_put(&rig, step_main.slot, step_main.generation, &step_message, 1, &done, zi_now() + ZI_LOCK_PATIENCE_NS));
+    for (uint32_t i = 0; i < 3; i++) block_unlend(&rig, step_message.blocks[i], rig.me);
 }
 
 static void do_get_claim(void)
@@ -136,6 +154,7 @@ static const scenario scenarios[] = {
     {"put: larger chunk", setup_chunk_full, prepare_nothing, do_put_large, 0},
     {"put: wrap", setup_wrap_put, prepare_nothing, do_put_long, 0},
     {"put: many", setup_plain, prepare_nothing, do_put_many, 0},
+    {"put: loans", setup_plain, prepare_message, do_put_loans, 0},
     {"put: sleepers", setup_bounded_sleepers, prepare_nothing, do_put_blocks, 0},
     {"put: after a death in put", setup_dead_locked, prepare_nothing, do_put_blocks, 0},
     {"get", setup_plain, prepare_nothing, do_get, 0},

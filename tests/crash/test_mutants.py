@@ -136,6 +136,14 @@ MUTANTS = [
         step("get: claim"),
     ),
     Mutant(
+        "a sweep that leaves what the dead had lent",
+        "sweep.h",
+        "        if (block_lent_by(block, dead) != 0) sweep_lender(view, id, dead);\n"
+        "        left += ZI_LOAD(block->owner) == dead || block_lent_by(block, dead) != 0;\n",
+        "        left += ZI_LOAD(block->owner) == dead;\n",
+        step("put: loans"),
+    ),
+    Mutant(
         "lost tasks counted without saying whose",
         "sweep.h",
         " | (uint64_t)(index + 1) << 32);",

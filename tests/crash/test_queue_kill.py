@@ -43,15 +43,21 @@ class Audit:
         self.started, self.sent, self.got = marks
 
 
+def payload_of(number: int) -> Any:
+    """Return an array to copy, one to move, or bytes."""
+    if number % 5:
+        return b"x" * (number % 900)
+    array = mp.empty(20_000, np.uint8) if number % 2 else np.empty(20_000, np.uint8)
+    array[:] = number % 251
+    return array
+
+
 def produce(q: Any, path: str, who: int) -> None:
     audit = Audit(path)
     number = int(audit.started[who].argmin())
     while number < ITEMS:
         audit.started[who, number] = 1
-        payload = (
-            np.full(20_000, number % 251, np.uint8) if number % 5 == 0 else b"x" * (number % 900)
-        )
-        q.put((who, number, payload))
+        q.put((who, number, payload_of(number)))
         audit.sent[who, number] = 1
         number += 1
 

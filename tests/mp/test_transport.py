@@ -1,11 +1,10 @@
-"""Arenas: arrays that live in them, what they hold when idle, and what a fork sees."""
+"""Arenas: what they hold when idle, and what a fork sees."""
 
 from __future__ import annotations
 
 import gc
 import multiprocessing
 import os
-import queue
 import time
 from typing import Any
 
@@ -24,101 +23,6 @@ def block_of(array: Any) -> int:
     """Return the number of the block that *array* shows."""
     number: int = array.base.base.id
     return number
-
-
-# --- Loans ----------------------------------------------------------------------------------
-
-
-def test_a_loan_is_moved() -> None:
-    q = mp.Queue()
-    loan = mp.empty((100, 1000))
-    loan[:] = 3
-    block = block_of(loan)
-    q.put(loan)
-    assert not loan.flags.writeable
-    got = q.get()
-    assert block_of(got) == block
-    assert got.flags.writeable
-    assert (got == 3).all()
-    with pytest.raises(errors.MovedError, match="was moved"):
-        q.put(loan)
-    with pytest.raises(ValueError):
-        loan[0] = 1
-    assert q.empty()
-
-
-@pytest.mark.parametrize("keep", [lambda a: a[1:], lambda a: a.T, lambda a: a.view("u8")])
-def test_a_loan_that_others_show_is_copied(keep: Any) -> None:
-    q = mp.Queue()
-    loan = mp.asarray(np.arange(100_000.0).reshape(100, 1000))
-    view = keep(loan)
-    q.put(loan)
-    loan[:] = 0
-    assert (q.get() == np.arange(100_000.0).reshape(100, 1000)).all()
-    del view
-    q.put(loan)
-    assert not loan.flags.writeable
-
-
-def test_a_slice_of_a_loan_is_copied() -> None:
-    q = mp.Queue()
-    loan = mp.asarray(np.arange(100_000.0))
-    q.put(loan[10:90_000])
-    loan[:] = 0
-    assert q.get()[0] == 10
-    assert loan.flags.writeable
-
-
-def test_received_arrays_are_forwarded_without_a_copy() -> None:
-    q = mp.Queue()
-    q.put(np.arange(100_000))
-    for _ in range(3):
-        got = q.get()
-        block = block_of(got)
-        q.put(got)
-        del got
-    last = q.get()
-    assert block_of(last) == block
-    assert last.sum() == np.arange(100_000).sum()
-
-
-def test_a_refused_loan_stays_what_it_was() -> None:
-    q = mp.Queue(1)
-    q.put(0)
-    loan = mp.asarray(np.arange(100_000))
-    with pytest.raises(queue.Full):
-        q.put_nowait(loan)
-    loan[0] = 7
-    q.get()
-    q.put(loan)
-    assert q.get()[0] == 7
-
-
-@pytest.mark.parametrize("shape", [0, (3, 0), (), 5, (2, 3)])
-@pytest.mark.parametrize("dtype", ["f8", "i4,f8", "S7", "M8[ns]", [("a", "f4", (3,)), ("b", "i8")]])
-def test_loans_of_any_shape_and_dtype(shape: Any, dtype: Any) -> None:
-    loan = mp.empty(shape, dtype)
-    loan[...] = np.zeros((), dtype)
-    q = mp.Queue()
-    q.put(loan)
-    got = q.get()
-    assert (got.shape, got.dtype) == (np.empty(shape).shape, np.dtype(dtype))
-    assert (got == np.zeros(shape, dtype)).all()
-
-
-def test_objects_cannot_live_in_shared_memory() -> None:
-    with pytest.raises(TypeError):
-        mp.empty(3, object)
-    with pytest.raises(TypeError):
-        mp.asarray([object()])
-
-
-def test_a_loan_inside_a_message_arrives() -> None:
-    q = mp.Queue()
-    q.put({"loan": mp.asarray(np.arange(50_000)), "step": 3})
-    got = q.get()
-    assert got["step"] == 3
-    assert got["loan"].sum() == np.arange(50_000).sum()
 
 
 # --- Memory ---------------------------------------------------------------------------------

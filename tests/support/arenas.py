@@ -15,6 +15,7 @@ from zeroipc._core.layout import DATA_OFFSET, NOTE_NOTHING
 
 NATIVE, PURE = "native", "pure"
 BACKENDS = (NATIVE, PURE)
+PAIRS = [(sender, receiver) for sender in BACKENDS for receiver in BACKENDS]
 PATIENCE = 60
 """Seconds after which a child that hangs is killed."""
 
@@ -67,6 +68,28 @@ def queue_of(backend: str, arena: Any, handle: tuple[int, int] | None = None, **
     queue = core(backend).MessageQueue()
     queue._attach(arena, *handle)
     return queue
+
+
+class Line:
+    """Two queues' ends of one queue: what one puts, the other gets."""
+
+    def __init__(self, sender: str, receiver: str) -> None:
+        core(sender), core(receiver)
+        self.sender, self.receiver = sender, receiver
+        self.file = File()
+        self.arena = self.file.create(sender)
+        self.other = self.file.attach(receiver)
+        self.out = queue_of(sender, self.arena)
+        self.into = queue_of(receiver, self.other, self.out._handle[1:])
+
+    def send(self, obj: Any) -> Any:
+        """Return *obj* as it arrives."""
+        self.out.put(obj)
+        return self.into.get(timeout=10)
+
+    def live(self) -> int:
+        """Return how many blocks are not free."""
+        return int(self.arena.stats()["blocks_live"])
 
 
 def fork_child(work: Callable[[], None]) -> int:

@@ -7,36 +7,15 @@ import pickle
 from collections import OrderedDict, namedtuple
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from queue import Full
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.support.arenas import BACKENDS, File, core, queue_of
-from zeroipc.errors import MovedError, ShmFullError, UnpicklableError
+from tests.support.arenas import BACKENDS, PAIRS, File, Line, core, queue_of
+from zeroipc.errors import ShmFullError, UnpicklableError
 
-PAIRS = [(sender, receiver) for sender in BACKENDS for receiver in BACKENDS]
 Point = namedtuple("Point", "x y")
-
-
-class Line:
-    """Two queues' ends of one queue: what one puts, the other gets."""
-
-    def __init__(self, sender: str, receiver: str) -> None:
-        core(sender), core(receiver)
-        self.file = File()
-        self.arena = self.file.create(sender)
-        self.other = self.file.attach(receiver)
-        self.out = queue_of(sender, self.arena)
-        self.into = queue_of(receiver, self.other, self.out._handle[1:])
-
-    def send(self, obj: Any) -> Any:
-        self.out.put(obj)
-        return self.into.get(timeout=10)
-
-    def live(self) -> int:
-        return int(self.arena.stats()["blocks_live"])
 
 
 @pytest.fixture(params=PAIRS, ids="-".join)
@@ -245,93 +224,6 @@ def test_what_cannot_be_pickled(backend: str) -> None:
         queue.put({"a": np.arange(BIG), "f": [1, lambda: None]})
     assert queue.qsize() == 0
     assert arena.stats()["blocks_live"] == live
-
-
-# --- Loans ------------------------------------------------------------------------------
-
-
-def loan(arena: Any, nelem: int = BIG) -> Any:
-    """Return an array over a block, as zeroipc.mp.empty makes it."""
-    array = np.ndarray((nelem,), float, arena.allocate(8 * nelem)).view()
-    array[:] = np.arange(nelem)
-    return array
-
-
-def test_a_whole_loan_moves(line: Line) -> None:
-    before = line.live()
-    array = loan(line.arena)
-    found = line.send(array)
-    assert line.live() == before + 1  # the very same block
-    assert not array.flags.writeable
-    assert found.flags.writeable
-    assert np.array_equal(found, np.arange(BIG))
-    found[0] = 99
-    assert array[0] == 99
-    with pytest.raises(MovedError, match="the array was moved"):
-        line.out.put(array)
-    del found
-    assert line.live() == before
-    assert array[0] == 99  # pinned by its lender, and so not handed out again
-    another = loan(line.arena)
-    assert another.ctypes.data != array.ctypes.data
-
-
-def test_a_received_array_moves_on(line: Line) -> None:
-    array = line.send(np.arange(BIG))
-    back = queue_of(*_home(line), None)
-    handle = back._handle[1:]
-    there = core_of(line.into).MessageQueue()
-    there._attach(line.other, *handle)
-    there.put(array)
-    assert not array.flags.writeable
-    assert np.array_equal(back.get(), np.arange(BIG))
-
-
-def _home(line: Line) -> tuple[str, Any]:
-    return ("native" if "native" in type(line.out).__module__ else "pure"), line.arena
-
-
-def core_of(queue: Any) -> Any:
-    return core("native" if "native" in type(queue).__module__ else "pure")
-
-
-@pytest.mark.parametrize("shown", ["slice", "view", "memoryview", "reshaped", "short", "frozen"])
-def test_what_is_no_whole_loan_is_copied(line: Line, shown: str) -> None:
-    array = loan(line.arena, 400 if shown == "short" else BIG)
-    keep: Any = None
-    sent = array
-    if shown == "slice":
-        sent = array[1:]
-    elif shown == "view":
-        keep = array[1:]
-    elif shown == "memoryview":
-        keep = memoryview(array.base.base)
-    elif shown == "reshaped":
-        keep = array.reshape(10, -1)
-    elif shown == "frozen":
-        array.setflags(write=False)
-    found = line.send(sent)
-    assert np.array_equal(found, sent)
-    assert array.flags.writeable == (shown != "frozen")
-    if shown != "frozen":
-        array[:] = 0
-        assert found.sum() > 0
-    del keep
-
-
-def test_a_loan_that_was_not_sent_stays_what_it_was() -> None:
-    for backend in BACKENDS:
-        file = File()
-        arena = file.create(backend)
-        queue = queue_of(backend, arena, maxsize=1)
-        queue.put(1)
-        array = loan(arena)
-        with pytest.raises(Full):
-            queue.put(array, False)
-        assert array.flags.writeable
-        queue.get()
-        queue.put(array)
-        assert not array.flags.writeable
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -129,6 +129,39 @@ def test_puts_and_gets() -> None:
     twins.both(lambda name, arena, queue: queue.get(False))
 
 
+def lent(arena: Any, nelem: int) -> Any:
+    """Return an array over a block, filled."""
+    array = np.ndarray((nelem,), float, arena.allocate(8 * nelem)).view()
+    array[:] = np.arange(nelem)
+    return array
+
+
+def test_loans() -> None:
+    twins = Twins(maxsize=4)
+    kept: dict[str, list[Any]] = {name: [] for name in BACKENDS}
+
+    def lend(name: str, arena: Any, queue: Any) -> None:
+        kept[name][:] = [lent(arena, 1000 * (1 + number)) for number in range(17)]
+
+    twins.both(lend)
+    for pick in (
+        lambda loans: loans[0],
+        lambda loans: (1, loans[1]),
+        lambda loans: {"a": loans[2], "b": [loans[3][5:], np.ones(5000)], "c": loans[4]},
+        lambda loans: (loans[1], "moved"),
+        lambda loans: loans,
+        lambda loans: [*loans[5:], list(range(50_000))],
+        lambda loans: (np.zeros(1000), loans[3]),
+    ):
+        twins.both(lambda name, arena, queue, pick=pick: queue.put(pick(kept[name]), False))
+    twins.both(lambda name, arena, queue: [array.flags.writeable for array in kept[name]])
+    for _ in range(4):
+        twins.both(lambda name, arena, queue: str(queue.get(False)))
+    twins.both(lambda name, arena, queue: kept[name].clear())
+    twins.both(lambda name, arena, queue: queue.get(False))
+    twins.both(lambda name, arena, queue: arena.stats())
+
+
 def test_rings_wrap_grow_and_shrink() -> None:
     twins = Twins()
     for nbytes in (100, 1000, 3000, 16000):

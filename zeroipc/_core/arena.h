@@ -204,6 +204,22 @@ static inline int block_inherited(zi_view *view, zi_block *block)
     return 0;
 }
 
+/* --- Loans: blocks that their senders still show -------------------------------------- */
+
+/* How many of a block's two lender words say *who*; 0: nobody. */
+static inline int block_lent_by(const zi_block *block, uint32_t who)
+{
+    return (ZI_LOAD(block->lender) == who) + (ZI_LOAD(block->lender2) == who);
+}
+
+/* Pin a block for its owner, this process, which is about to give it away.  A word that says
+ * nobody is changed by the owner alone, and one that says somebody by that one. */
+static inline void block_lend(zi_view *view, uint32_t id)
+{
+    zi_block *block = &view->blocks[id];
+    ZI_STORE(*(ZI_LOAD(block->lender) == 0 ? &block->lender : &block->lender2), view->me);
+}
+
 /* --- Blocks ------------------------------------------------------------------------- */
 
 /* Under A: list the blocks of a group that were freed since it was last looked at.  Those
@@ -215,8 +231,7 @@ static inline void group_rescan(zi_view *view, uint32_t group)
     if (end > arena->blocks_used) end = arena->blocks_used;
     for (uint32_t id = first; id < end; id++) {
         zi_block *block = &view->blocks[id];
-        if (ZI_LOAD(block->owner) != ZI_FREE || ZI_LOAD(block->lender) != 0 || block->listed)
-            continue;
+        if (ZI_LOAD(block->owner) != ZI_FREE || block_lent_by(block, 0) < 2 || block->listed) continue;
         if (!block_inherited(view, block)) block_list(view, id);
     }
 }
@@ -338,10 +353,14 @@ static inline void block_free(zi_view *view, uint32_t id)
     block_mark_freed(view, id);
 }
 
-/* The sender's array of a moved loan is gone. */
-static inline void block_unlend(zi_view *view, uint32_t id)
+/* *who* does not show the block any more. */
+static inline void block_unlend(zi_view *view, uint32_t id, uint32_t who)
 {
-    ZI_STORE(view->blocks[id].lender, 0);
+    zi_block *block = &view->blocks[id];
+    if (ZI_LOAD(block->lender) == who)
+        ZI_STORE(block->lender, 0);
+    else if (ZI_LOAD(block->lender2) == who)
+        ZI_STORE(block->lender2, 0);
     block_mark_freed(view, id);
 }
 

@@ -242,6 +242,27 @@ def block_inherited(view: View, block: SharedBlock) -> bool:
     return False
 
 
+# --- Loans: blocks that their senders still show ------------------------------------------
+
+
+def block_lent_by(block: SharedBlock, who: int) -> int:
+    """Return how many of a block's two lender words say *who*; 0: nobody."""
+    return (block.lender == who) + (block.lender2 == who)
+
+
+def block_lend(view: View, number: int) -> None:
+    """Pin a block for its owner, this process, which is about to give it away.
+
+    A word that says nobody is changed by the owner alone, and one that says somebody by that
+    one.
+    """
+    block = view.blocks[number]
+    if block.lender == 0:
+        block.lender = view.me
+    else:
+        block.lender2 = view.me
+
+
 # --- Blocks -----------------------------------------------------------------------------
 
 
@@ -254,7 +275,7 @@ def group_rescan(view: View, group: int) -> None:
     first = group * DIRTY_GROUP
     for number in range(first, min(first + DIRTY_GROUP, arena.blocks_used)):
         block = view.blocks[number]
-        if block.owner != FREE or block.lender != 0 or block.listed:
+        if block.owner != FREE or block_lent_by(block, 0) < 2 or block.listed:
             continue
         if not block_inherited(view, block):
             block_list(view, number)
@@ -385,9 +406,13 @@ def block_free(view: View, number: int) -> None:
     block_mark_freed(view, number)
 
 
-def block_unlend(view: View, number: int) -> None:
-    """Say that the sender's array of a moved loan is gone."""
-    view.blocks[number].lender = 0
+def block_unlend(view: View, number: int, who: int) -> None:
+    """Say that *who* does not show the block any more."""
+    block = view.blocks[number]
+    if block.lender == who:
+        block.lender = 0
+    elif block.lender2 == who:
+        block.lender2 = 0
     block_mark_freed(view, number)
 
 

@@ -64,6 +64,35 @@ static void trimmer_end(zi_arena_object *self)
 
 /* --- Block: memory of the arena that this process has ---------------------------------- */
 
+/* Whether there is an object for the block that was inherited through a fork: it shows what
+ * it was then, in pages of this process's own, where every other block is shared. */
+static int block_is_inherited(const zi_arena_object *arena, uint32_t id)
+{
+    for (const zi_block_object *block = arena->inherited ? arena->blocks : NULL; block; block = block->next)
+        if (block->inherited && block->id == id) return 1;
+    return 0;
+}
+
+/* Map the pages of a block: at *where*, or anywhere. */
+static void *block_map(const zi_arena_object *arena, const zi_block_object *block, void *where, int flags)
+{
+    return mmap(where, pages_of((uint64_t)block->nbytes) * ZI_PAGE, PROT_READ | PROT_WRITE, flags, arena->view.fd,
+                (off_t)arena->view.blocks[block->id].offset);
+}
+
+/* Find the bytes of a new object.  A block that was sent back to a child which still shows
+ * what it was at the fork is mapped a second time. */
+static int block_place(zi_arena_object *arena, zi_block_object *self)
+{
+    self->bytes = block_bytes(&arena->view, self->id);
+    if (!block_is_inherited(arena, self->id)) return 0;
+    void *bytes = block_map(arena, self, NULL, MAP_SHARED);
+    if (bytes == MAP_FAILED) return PyErr_SetFromErrno(PyExc_OSError), -1;
+    self->bytes = bytes;
+    self->mapped = pages_of((uint64_t)self->nbytes) * ZI_PAGE;
+    return 0;
+}
+
 PyObject *block_wrap(zi_arena_object *arena, uint32_t id, Py_ssize_t nbytes)
 {
     PyTypeObject *type = arena->state->block_type;
@@ -80,7 +109,16 @@ PyObject *block_wrap(zi_arena_object *arena, uint32_t id, Py_ssize_t nbytes)
     self->link = &arena->blocks;
     if (self->next) self->next->link = &self->next;
     arena->blocks = self;
-    return (PyObject *)self;
+    if (block_place(arena, self) == 0) return (PyObject *)self;
+    Py_DECREF(self);
+    return NULL;
+}
+
+/* An inherited object goes: where the block lies, it is shared again. */
+static void block_disinherit(zi_arena_object *arena, zi_block_object *self)
+{
+    arena->inherited--;
+    if (!block_is_inherited(arena, self->id)) block_map(arena, self, self->bytes, MAP_SHARED | MAP_FIXED);
 }
 
 static void block_dealloc(PyObject *object)
@@ -90,9 +128,11 @@ static void block_dealloc(PyObject *object)
     zi_arena_object *arena = self->arena;
     *self->link = self->next;
     if (self->next) self->next->link = self->link;
+    if (self->inherited) block_disinherit(arena, self);
+    if (self->mapped) munmap(self->bytes, self->mapped);
     if (self->identity == arena->view.me) { /* else it was inherited through a fork */
         if (self->moved)
-            block_unlend(&arena->view, self->id);
+            block_unlend(&arena->view, self->id, arena->view.me);
         else
             block_free(&arena->view, self->id);
         arena_idle(arena, 0);
@@ -105,8 +145,7 @@ static void block_dealloc(PyObject *object)
 static int block_getbuffer(PyObject *object, Py_buffer *buffer, int flags)
 {
     zi_block_object *self = (zi_block_object *)object;
-    unsigned char *bytes = block_bytes(&self->arena->view, self->id);
-    if (PyBuffer_FillInfo(buffer, object, bytes, self->nbytes, self->moved, flags) < 0) return -1;
+    if (PyBuffer_FillInfo(buffer, object, self->bytes, self->nbytes, self->moved, flags) < 0) return -1;
     self->exports++;
     return 0;
 }
@@ -372,11 +411,13 @@ static PyObject *arena_after_fork(PyObject *object, PyObject *unused)
     self->trimmer_runs = self->trimmer_stop = 0;
     self->parent = getppid();
     if (view->me == 0) Py_RETURN_NONE;
-    for (zi_block_object *block = self->blocks; block; block = block->next)
-        if (block->nbytes && block->identity == view->me)
-            mmap(block_bytes(view, block->id), pages_of((uint64_t)block->nbytes) * ZI_PAGE,
-                 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, view->fd,
-                 (off_t)view->blocks[block->id].offset);
+    for (zi_block_object *block = self->blocks; block; block = block->next) {
+        if (block->nbytes == 0 || block->identity != view->me) continue;
+        block_map(self, block, block->bytes, MAP_PRIVATE | MAP_FIXED);
+        if (block->mapped) continue; /* that is its own place */
+        block->inherited = 1;
+        self->inherited++;
+    }
     zi_status status = participant_adopt(view, self->child);
     if (status == ZI_NO_ENTRY) status = arena_register(view);
     if (status != ZI_OK) return native_raise(self->state, status, view);

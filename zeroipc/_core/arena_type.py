@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from dataclasses import dataclass
 from functools import lru_cache
+from mmap import mmap
 from typing import Any
 
 from ..errors import ShmFullError
@@ -47,7 +49,9 @@ TRIM_IDLE = 2
 TRIM_PATIENCE = 4
 
 _PROT_READ_WRITE = 0x3
-_MAP_PRIVATE_FIXED = 0x12
+_MAP_SHARED = 0x01
+_MAP_PRIVATE = 0x02
+_MAP_FIXED = 0x10
 _mmap = ctypes.CDLL(None).mmap
 _mmap.restype = ctypes.c_void_p
 _mmap.argtypes = [
@@ -110,18 +114,77 @@ class Block:
 
     _arena: Arena | None = None
     id: int
-    moved: bool
     nbytes: int
     identity: int
+    address: int
+    received: bool
+    """Whether it came with a message."""
+    message: Message | None = None
+    """The one that it goes or went with."""
+
+    @property
+    def moved(self) -> bool:
+        """Whether the receiver has it; this process only shows it."""
+        return self.message is not None and self.message.went
 
     def __del__(self) -> None:
         arena = self._arena
         if arena is None:
             return
-        del arena.blocks[id(self)]
-        if self.identity == arena.view.me:  # else it was inherited through a fork
-            free = block_unlend if self.moved else block_free
-            free(arena.view, self.id)
+        found = arena.blocks.pop(id(self))
+        if found.inherited:
+            block_disinherit(arena, found)
+        if self.identity != arena.view.me:  # it was inherited through a fork
+            return
+        if self.moved:
+            block_unlend(arena.view, self.id, self.identity)
+        else:
+            block_free(arena.view, self.id)
+
+
+@dataclass(slots=True)
+class Extent:
+    """Where an object shows a block.
+
+    Attributes:
+        address, nbytes: its memory.
+        number, offset: the block, and where it lies in the arena.
+        identity: whose the object is.
+        mapped: whether this memory is mapped for it alone.
+        inherited: whether it came through a fork: it shows what it was then.
+    """
+
+    address: int
+    nbytes: int
+    number: int
+    offset: int
+    identity: int
+    mapped: bool
+    inherited: bool = False
+
+
+def block_is_inherited(arena: Arena, number: int) -> bool:
+    """Return whether there is an object for the block that was inherited through a fork.
+
+    It shows what it was then, in pages of this process's own, where every other block is shared.
+    """
+    extents = list(arena.blocks.values()) if arena.inherited else ()
+    return any(extent.inherited and extent.number == number for extent in extents)
+
+
+def block_map(arena: Arena, extent: Extent, flags: int) -> None:
+    """Map the pages of a block anew, where they are."""
+    _mmap(
+        *(extent.address, pages_of(extent.nbytes) * PAGE),
+        *(_PROT_READ_WRITE, flags | _MAP_FIXED, arena.view.fd, extent.offset),
+    )
+
+
+def block_disinherit(arena: Arena, extent: Extent) -> None:
+    """An inherited object goes: where the block lies, it is shared again."""
+    arena.inherited -= 1
+    if not block_is_inherited(arena, extent.number):
+        block_map(arena, extent, _MAP_SHARED)
 
 
 @lru_cache(maxsize=512)
@@ -131,15 +194,27 @@ def _block_class(nbytes: int) -> Any:
 
 
 def block_wrap(arena: Arena, number: int, nbytes: int) -> Block:
-    """Return the block, which frees it when it dies."""
+    """Return the block, which frees it when it dies.
+
+    A block that was sent back to a child which still shows what it was at the fork is mapped a
+    second time.
+    """
     view = arena.view
     offset = view.blocks[number].offset
-    block: Block = _block_class(nbytes).from_buffer(view.mapping.file, offset)
+    kind = _block_class(nbytes)
+    mapped = block_is_inherited(arena, number)
+    if mapped:
+        block: Block = kind.from_buffer(mmap(view.fd, pages_of(nbytes) * PAGE, offset=offset))
+    else:
+        block = kind.from_buffer(view.mapping.file, offset)
+    memory: Any = block
     block.id = number
     block.identity = view.me
     block.nbytes = nbytes
-    block.moved = False
-    arena.blocks[id(block)] = (offset, nbytes, number, view.me)
+    block.address = ctypes.addressof(memory)
+    block.received = False
+    extent = Extent(block.address, nbytes, number, offset, view.me, mapped)
+    arena.blocks[id(block)] = extent
     block._arena = arena
     return block
 
@@ -153,17 +228,18 @@ class Draft:
     Attributes:
         message: what will be sent.
         deadline: until when to wait for memory.
+        keeps_received: whether only what `allocate` gave may move.
         too_large: whether no room can ever be found for it.
-        loan, loan_array: what is moved when it is sent.
+        loans: blocks that move when it is sent, and the arrays that show them here.
     """
 
-    def __init__(self, arena: Arena, deadline: int) -> None:
+    def __init__(self, arena: Arena, deadline: int, keeps_received: bool = False) -> None:
         self.arena = arena
         self.deadline = deadline
+        self.keeps_received = keeps_received
         self.message = Message()
         self.too_large = False
-        self.loan: Block | None = None
-        self.loan_array: Any = None
+        self.loans: list[tuple[Block, Any]] = []
 
 
 def never_fits(view: View, nbytes: int) -> bool:
@@ -240,8 +316,10 @@ class Arena:
 
     def __init__(self, fd: int, nbytes: int, limit: int = 0, token: int = 0) -> None:
         self.view = View(fd, nbytes)
-        self.blocks: dict[int, tuple[int, int, int, int]] = {}
-        """Those of this process: offset, bytes, number, whose."""
+        self.blocks: dict[int, Extent] = {}
+        """What shows blocks here, by id()."""
+        self.inherited = 0
+        """How many of them are."""
         self.parent = os.getppid()
         self.child = 0
         """Identity reserved for a child about to be forked."""
@@ -356,9 +434,9 @@ class Arena:
         if view.me == 0 or here.held:  # in a signal handler the child has to register anew
             return
         self.child = participant_reserve(view)
-        for _, _, number, identity in list(self.blocks.values()):
-            block = view.blocks[number]
-            if identity == view.me and block.inherited_from == 0:
+        for extent in list(self.blocks.values()):
+            block = view.blocks[extent.number]
+            if extent.identity == view.me and block.inherited_from == 0:
                 block.inherited_from = view.arena.fork_clock
 
     def after_fork(self) -> None:
@@ -369,12 +447,13 @@ class Arena:
         self._trimmer = Trimmer(view)
         if view.me == 0:
             return
-        for offset, nbytes, _, identity in self.blocks.values():
-            if nbytes and identity == view.me:
-                _mmap(
-                    *(view.mapping.address + offset, pages_of(nbytes) * PAGE),
-                    *(_PROT_READ_WRITE, _MAP_PRIVATE_FIXED, view.fd, offset),
-                )
+        for extent in self.blocks.values():
+            if extent.nbytes == 0 or extent.identity != view.me:
+                continue
+            block_map(self, extent, _MAP_PRIVATE)
+            if not extent.mapped:  # else that is its own place
+                extent.inherited = True
+                self.inherited += 1
         status = participant_adopt(view, self.child)
         if status is Status.NO_ENTRY:
             status = arena_register(view)

@@ -36,7 +36,7 @@ int array_is(zi_state *state, PyObject *object)
 /* --- Loans --------------------------------------------------------------------------------- */
 
 /* The block that *array* shows, if it shows a block's memory at all; borrowed. */
-zi_block_object *loan_of(zi_state *state, PyObject *array, Py_ssize_t *views)
+static zi_block_object *loan_of(zi_state *state, PyObject *array, Py_ssize_t *views)
 {
     zi_block_object *block = NULL;
     PyObject *inner = array_is(state, array) ? PyObject_GetAttr(array, state->str_base) : NULL;
@@ -58,16 +58,50 @@ static int array_freeze(zi_state *state, PyObject *array, int write)
     return done ? 0 : -1;
 }
 
+/* Whether the block moves with the message already. */
+int draft_lends(const zi_draft *draft, uint32_t id)
+{
+    for (uint32_t i = 0; i < draft->nloans; i++)
+        if (draft->loans[i].block->id == id) return 1;
+    return 0;
+}
+
+/* Whether a loan is this process's to give away, and worth it.  A block that two others lent
+ * and still show stays, since no third can pin it; and a message keeps room for a block of
+ * buffers that are copied. */
+static int loan_may_move(const zi_draft *draft, const zi_block_object *block, const Py_buffer *buffer)
+{
+    const zi_view *view = &draft->arena->view;
+    return block->arena == draft->arena && block->identity == view->me && block->exports == 0 &&
+           !(block->received && draft->keeps_received) && !draft_lends(draft, block->id) &&
+           block_lent_by(&view->blocks[block->id], 0) != 0 && !buffer->readonly &&
+           buffer->len > (Py_ssize_t)ZI_PAGE && draft->message.nblocks < ZI_MESSAGE_BLOCKS - 1;
+}
+
 /* Move the block: it stays pinned as long as this process shows the array. */
 static int loan_move(zi_draft *draft, PyObject *array, zi_block_object *block)
 {
-    if (draft->message.nblocks == ZI_MESSAGE_BLOCKS || array_freeze(draft->arena->state, array, 0) < 0)
-        return -1;
-    draft->loan = (zi_block_object *)Py_NewRef((PyObject *)block);
-    draft->loan_array = Py_NewRef(array);
-    ZI_STORE(draft->arena->view.blocks[block->id].lender, draft->arena->view.me);
+    if (array_freeze(draft->arena->state, array, 0) < 0) return -1;
+    zi_loan loan = {(zi_block_object *)Py_NewRef((PyObject *)block), Py_NewRef(array)};
+    draft->loans[draft->nloans++] = loan;
+    block_lend(&draft->arena->view, block->id);
     draft->message.blocks[draft->message.nblocks++] = block->id;
     return 0;
+}
+
+/* Have the memory that *buffer* of *object* shows move with the message if it is a loan.
+ * 1: it is the message's last block now, with the data at *offset; 0: it must be copied;
+ * -1: an error is set. */
+int loan_take(zi_draft *draft, PyObject *object, const Py_buffer *buffer, uint64_t *offset)
+{
+    Py_ssize_t views = 0;
+    zi_block_object *block = loan_of(draft->arena->state, object, &views);
+    if (block == NULL) return 0;
+    if (block->moved)
+        return PyErr_Format(draft->arena->state->moved, "the array was moved: it was put into a queue before"), -1;
+    if (views != 0 || !loan_may_move(draft, block, buffer)) return 0;
+    *offset = (uint64_t)((unsigned char *)buffer->buf - block->bytes);
+    return loan_move(draft, object, block) < 0 ? -1 : 1;
 }
 
 /* --- Encode --------------------------------------------------------------------------------- */
@@ -95,19 +129,15 @@ static void head_fill(zi_array_head *head, const Py_buffer *buffer, char format,
 
 static int encode_buffer(zi_draft *draft, PyObject *array, const Py_buffer *buffer, char format)
 {
-    Py_ssize_t head_nbytes = (Py_ssize_t)sizeof(zi_array_head) + 8 * buffer->ndim, views = 0;
+    Py_ssize_t head_nbytes = (Py_ssize_t)sizeof(zi_array_head) + 8 * buffer->ndim;
     int fortran = buffer->ndim > 1 && !PyBuffer_IsContiguous(buffer, 'C'), inlined = 0;
     uint64_t offset = 0;
     uint32_t id;
-    zi_block_object *block = loan_of(draft->arena->state, array, &views);
-    if (block && block->moved)
-        return PyErr_Format(draft->arena->state->moved, "the array was moved: it was put into a queue before"), -1;
+    int moved = loan_take(draft, array, buffer, &offset);
+    if (moved < 0) return -1;
     draft->message.kind = ZI_PAYLOAD_ARRAY;
-    if (block && block->arena == draft->arena && block->exports == 0 && views == 0 && !buffer->readonly &&
-        block->identity == draft->arena->view.me && buffer->len > (Py_ssize_t)ZI_PAGE) {
-        offset = (uint64_t)((unsigned char *)buffer->buf - block_bytes(&draft->arena->view, block->id));
+    if (moved) {
         draft->message.kind |= ZI_PAYLOAD_LOAN;
-        if (loan_move(draft, array, block) < 0) return -1;
     } else if (buffer->len <= (Py_ssize_t)ZI_INLINE_ARRAY) {
         inlined = 1;
     } else {
@@ -204,4 +234,15 @@ PyObject *array_decode(zi_arena_object *arena, const zi_message *message, zi_blo
     if (array && copy->readonly && array_freeze(state, array, 0) < 0) Py_CLEAR(array);
     Py_XDECREF(memory);
     return array;
+}
+
+/* A part of a block that nothing else shows, as an array of bytes.  NumPy makes the array of
+ * a pickle a view of it, so it becomes the inner one of a loan. */
+PyObject *array_of_bytes(zi_state *state, PyObject *block, const zi_part *part)
+{
+    if (numpy_load(state) < 0) return NULL;
+    PyObject *bytes = PyObject_CallFunction(state->ndarray, "(K)sOK", (unsigned long long)part->nbytes, "B", block,
+                                            (unsigned long long)part->offset);
+    if (bytes && part->readonly && array_freeze(state, bytes, 0) < 0) Py_CLEAR(bytes);
+    return bytes;
 }

@@ -15,7 +15,7 @@ from pickle import PickleBuffer
 from typing import Any
 
 from ..errors import MovedError
-from .arena import View, block_bytes
+from .arena import View, block_bytes, block_lend, block_lent_by
 from .arena_type import Block, Draft, draft_alloc
 from .layout import (
     ARRAY_HEAD,
@@ -79,15 +79,54 @@ def is_alone(array: Any) -> bool:
     return array_is(array.base) and references(array) == references_alone()
 
 
+def loan_may_move(draft: Draft, block: Block, buffer: memoryview) -> bool:
+    """Return whether a loan is this process's to give away, and worth it.
+
+    A block that two others lent and still show stays, since no third can pin it; and a message
+    keeps room for a block of buffers that are copied.
+    """
+    view = draft.arena.view
+    if block._arena is not draft.arena or block.identity != view.me:
+        return False
+    if (block.received and draft.keeps_received) or block.message is draft.message:
+        return False
+    if block_lent_by(view.blocks[block.id], 0) == 0:
+        return False
+    worth = not buffer.readonly and buffer.nbytes > PAGE
+    return worth and len(draft.message.blocks) < MESSAGE_BLOCKS - 1
+
+
 def loan_move(draft: Draft, array: Any, block: Block) -> None:
     """Move the block: it stays pinned as long as this process shows the array."""
-    if len(draft.message.blocks) == MESSAGE_BLOCKS:
-        raise ValueError(f"a message carries at most {MESSAGE_BLOCKS} blocks")
-    view = draft.arena.view
-    draft.loan, draft.loan_array = block, array
+    draft.loans.append((block, array))
     array.setflags(write=False)
-    view.blocks[block.id].lender = view.me
+    block.message = draft.message
+    block_lend(draft.arena.view, block.id)
     draft.message.blocks.append(block.id)
+
+
+def loan_take(draft: Draft, array: Any, buffer: memoryview) -> int | None:
+    """Have the memory that *buffer* of *array* shows move with the message if it is a loan.
+
+    Returns:
+        Where the data is in the block, the message's last one now; None: it must be copied.
+
+    Raises:
+        MovedError: it has moved before.
+    """
+    if not array_is(array):
+        return None
+    alone = is_alone(array)  # asked before this function has references of its own
+    block = loan_of(array)
+    if block is None:
+        return None
+    if block.moved:
+        raise MovedError("the array was moved: it was put into a queue before")
+    if not alone or not loan_may_move(draft, block, buffer):
+        return None
+    address: int = array.__array_interface__["data"][0]
+    loan_move(draft, array, block)
+    return address - block.address
 
 
 # --- Encode -----------------------------------------------------------------------------------
@@ -102,31 +141,19 @@ def encode_buffer(draft: Draft, array: Any, buffer: memoryview, character: str) 
     """Encode an array of numbers that is contiguous in one order or the other."""
     view, message, nbytes = draft.arena.view, draft.message, buffer.nbytes
     fortran = buffer.ndim > 1 and not buffer.c_contiguous
-    alone = is_alone(array)  # asked before this function has references of its own
-    block, offset, data = loan_of(array), 0, b""
-    if block is not None and block.moved:
-        raise MovedError("the array was moved: it was put into a queue before")
+    offset, data = loan_take(draft, array, buffer), b""
     message.kind = PAYLOAD_ARRAY
-    if block is not None and alone and may_move(draft, block, buffer):
-        address = array.__array_interface__["data"][0]
-        offset = address - view.mapping.address - view.blocks[block.id].offset
+    if offset is not None:
         message.kind |= PAYLOAD_LOAN
-        loan_move(draft, array, block)
     elif nbytes <= INLINE_ARRAY:
         data = PickleBuffer(array).raw().tobytes()
     else:
         number = draft_alloc(draft, nbytes, KIND_DATA)
         block_bytes(view, number, nbytes)[:] = PickleBuffer(array).raw()
     shape = buffer.shape or ()
-    head = _HEAD.pack(buffer.ndim, fortran, buffer.readonly, character.encode(), offset)
+    head = _HEAD.pack(buffer.ndim, fortran, buffer.readonly, character.encode(), offset or 0)
     lengths = b"".join(length.to_bytes(8, sys.byteorder) for length in shape)
     message.payload = head + lengths + data
-
-
-def may_move(draft: Draft, block: Block, buffer: memoryview) -> bool:
-    """Return whether a loan is this process's to give away, and worth it."""
-    mine = block._arena is draft.arena and block.identity == draft.arena.view.me
-    return mine and not buffer.readonly and buffer.nbytes > PAGE
 
 
 def array_encode(draft: Draft, array: Any) -> bool:
@@ -179,3 +206,17 @@ def array_decode(view: View, message: Message, block: Block | None) -> Any:
     if readonly:
         array.setflags(write=False)
     return array
+
+
+def array_of_bytes(block: Block, offset: int, nbytes: int, readonly: int) -> Any:
+    """Return a part of a block that nothing else shows, as an array of bytes.
+
+    NumPy makes the array of a pickle a view of it, so it becomes the inner one of a loan.
+    """
+    import numpy as np
+
+    memory: Any = block
+    found = np.ndarray((nbytes,), "B", memory, offset)
+    if readonly:
+        found.setflags(write=False)
+    return found

@@ -65,7 +65,7 @@ static int is_plain(PyObject *object, int depth, int *items)
 
 typedef struct {
     Py_buffer buffer;
-    PyObject *array; /* a loan to move; else NULL */
+    int moved; /* its memory goes along; else it is copied */
 } zi_piece;
 
 static void pieces_release(zi_piece *pieces, Py_ssize_t count)
@@ -74,33 +74,59 @@ static void pieces_release(zi_piece *pieces, Py_ssize_t count)
     PyMem_Free(pieces);
 }
 
+/* Say where each buffer goes: loans move, and *total bytes of one block hold the others. */
+static int parts_place(zi_draft *draft, zi_piece *pieces, zi_part *parts, Py_ssize_t count, uint64_t *total)
+{
+    *total = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const Py_buffer *buffer = &pieces[i].buffer;
+        parts[i].readonly = buffer->readonly != 0;
+        parts[i].array = (uint16_t)array_is(draft->arena->state, buffer->obj);
+        parts[i].nbytes = (uint64_t)buffer->len;
+        pieces[i].moved = loan_take(draft, buffer->obj, buffer, &parts[i].offset);
+        if (pieces[i].moved < 0) return -1;
+        parts[i].block = draft->message.nblocks - 1u;
+        if (pieces[i].moved) continue;
+        parts[i].offset = *total;
+        *total = align64(*total + parts[i].nbytes);
+    }
+    return 0;
+}
+
+/* Copy the buffers that do not move into a block, and *beyond* bytes of the pickle after them. */
+static int parts_copy(zi_draft *draft, zi_piece *pieces, zi_part *parts, Py_ssize_t count, uint64_t total,
+                      const char *pickle, Py_ssize_t beyond)
+{
+    uint32_t id;
+    if (total == 0 && beyond == 0) return 0;
+    if (draft_alloc(draft, total + (uint64_t)beyond, ZI_KIND_DATA, &id) < 0) return -1;
+    unsigned char *bytes = block_bytes(&draft->arena->view, id);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (pieces[i].moved) continue;
+        parts[i].block = draft->message.nblocks - 1u;
+        copy_bytes(bytes + parts[i].offset, pieces[i].buffer.buf, pieces[i].buffer.len);
+    }
+    copy_bytes(bytes + total, pickle, beyond);
+    return 0;
+}
+
 /* Write the payload: PARTS, PART..., and the pickle if it fits. */
 static int parts_finish(zi_draft *draft, zi_piece *pieces, zi_part *parts, Py_ssize_t count, PyObject *pickle)
 {
+    const char *data = PyBytes_AS_STRING(pickle);
     Py_ssize_t nbytes = PyBytes_GET_SIZE(pickle), table = (Py_ssize_t)(sizeof(zi_parts) + (size_t)count * sizeof(zi_part));
-    uint64_t total = 0;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        parts[i].offset = total;
-        total = align64(total + (uint64_t)pieces[i].buffer.len);
-    }
     int inlined = table + nbytes <= ZI_INLINE_MAX;
+    uint64_t total;
+    if (parts_place(draft, pieces, parts, count, &total) < 0 ||
+        parts_copy(draft, pieces, parts, count, total, data, inlined ? 0 : nbytes) < 0)
+        return -1;
     zi_parts head = {(uint32_t)count, (uint32_t)inlined, total, (uint64_t)nbytes};
-    uint32_t id;
-    if (draft_alloc(draft, total + (inlined ? 0 : (uint64_t)nbytes), ZI_KIND_DATA, &id) < 0) return -1;
-    unsigned char *bytes = block_bytes(&draft->arena->view, id);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        parts[i].block = draft->message.nblocks - 1u;
-        parts[i].readonly = pieces[i].buffer.readonly != 0;
-        parts[i].nbytes = (uint64_t)pieces[i].buffer.len;
-        copy_bytes(bytes + parts[i].offset, pieces[i].buffer.buf, pieces[i].buffer.len);
-    }
-    if (!inlined) copy_bytes(bytes + total, PyBytes_AS_STRING(pickle), nbytes);
     draft->keep = PyBytes_FromStringAndSize(NULL, table + (inlined ? nbytes : 0));
     if (draft->keep == NULL) return -1;
     unsigned char *payload = (unsigned char *)PyBytes_AS_STRING(draft->keep);
     memcpy(payload, &head, sizeof head);
     memcpy(payload + sizeof head, parts, (size_t)count * sizeof *parts);
-    if (inlined) memcpy(payload + table, PyBytes_AS_STRING(pickle), (size_t)nbytes);
+    if (inlined) memcpy(payload + table, data, (size_t)nbytes);
     draft->message.kind = ZI_PAYLOAD_PARTS;
     draft->message.payload = payload;
     draft->message.nbytes = (uint32_t)PyBytes_GET_SIZE(draft->keep);
@@ -113,12 +139,8 @@ static int encode_parts(zi_draft *draft, PyObject *pickle, PyObject *buffers)
     zi_part parts[ZI_PARTS_MAX];
     zi_piece *pieces = PyMem_Calloc((size_t)count, sizeof *pieces);
     int result = pieces ? 0 : (PyErr_NoMemory(), -1);
-    for (; result == 0 && got < count; got++) {
-        PyObject *raw = PyObject_CallMethod(PyList_GET_ITEM(buffers, got), "raw", NULL);
-        result = raw ? PyObject_GetBuffer(raw, &pieces[got].buffer, PyBUF_SIMPLE) : -1;
-        Py_XDECREF(raw);
-        if (result < 0) break;
-    }
+    for (; result == 0 && got < count; got += result == 0)
+        result = PyObject_GetBuffer(PyList_GET_ITEM(buffers, got), &pieces[got].buffer, PyBUF_FULL_RO);
     if (result == 0) result = parts_finish(draft, pieces, parts, count, pickle);
     if (pieces) pieces_release(pieces, got);
     return result;
@@ -200,11 +222,12 @@ static int encode(zi_draft *draft, PyObject *object)
 }
 
 /* Encode *object*; nothing is sent yet.  On error everything is undone. */
-int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, uint64_t deadline)
+int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, int keeps_received, uint64_t deadline)
 {
     draft->arena = arena;
-    draft->keep = draft->loan_array = NULL;
-    draft->loan = NULL;
+    draft->keep = NULL;
+    draft->nloans = 0;
+    draft->keeps_received = keeps_received;
     draft->deadline = deadline;
     draft->too_large = 0;
     draft->message.nblocks = 0;
@@ -217,27 +240,28 @@ int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, uint
 void draft_sent(zi_draft *draft)
 {
     Py_XDECREF(draft->keep);
-    if (draft->loan) {
-        draft->loan->moved = 1;
-        Py_DECREF(draft->loan);
-        Py_DECREF(draft->loan_array);
+    for (uint32_t i = 0; i < draft->nloans; i++) {
+        draft->loans[i].block->moved = 1;
+        Py_DECREF(draft->loans[i].block);
+        Py_DECREF(draft->loans[i].array);
     }
 }
 
-/* The message was not sent: its blocks go back, a loan stays what it was. */
+/* The message was not sent: its blocks go back, loans stay what they were. */
 void draft_dropped(zi_draft *draft)
 {
     PyObject *type, *value, *trace;
+    zi_view *view = &draft->arena->view;
     PyErr_Fetch(&type, &value, &trace);
-    uint32_t first = 0;
-    if (draft->loan) {
-        first = 1;
-        ZI_STORE(draft->arena->view.blocks[draft->loan->id].lender, 0);
-        Py_XDECREF(PyObject_CallMethodOneArg(draft->loan_array, draft->arena->state->str_setflags, Py_True));
-        Py_DECREF(draft->loan);
-        Py_DECREF(draft->loan_array);
+    for (uint32_t i = 0; i < draft->message.nblocks; i++)
+        if (!draft_lends(draft, draft->message.blocks[i])) block_free(view, draft->message.blocks[i]);
+    for (uint32_t i = 0; i < draft->nloans; i++) {
+        zi_loan *loan = &draft->loans[i];
+        block_unlend(view, loan->block->id, view->me);
+        Py_XDECREF(PyObject_CallMethodOneArg(loan->array, draft->arena->state->str_setflags, Py_True));
+        Py_DECREF(loan->block);
+        Py_DECREF(loan->array);
     }
-    for (uint32_t i = first; i < draft->message.nblocks; i++) block_free(&draft->arena->view, draft->message.blocks[i]);
     Py_XDECREF(draft->keep);
     PyErr_Restore(type, value, trace);
 }
@@ -270,10 +294,55 @@ static PyObject *decode_bytes(zi_arena_object *arena, uint16_t kind, const char 
     }
 }
 
-/* A part of a block as a memoryview that keeps the block. */
-static PyObject *part_view(PyObject *whole, const zi_part *part)
+/* Block *index* of a message as an object that frees it. */
+static PyObject *take_block(zi_arena_object *arena, const zi_message *message, uint32_t index)
 {
-    PyObject *view = PySequence_GetSlice(whole, (Py_ssize_t)part->offset, (Py_ssize_t)(part->offset + part->nbytes));
+    uint32_t id = message->blocks[index];
+    PyObject *block = block_wrap(arena, id, block_capacity(arena, id));
+    received |= 1u << index;
+    if (block) ((zi_block_object *)block)->received = 1;
+    return block;
+}
+
+/* The blocks that the parts of a message lie in. */
+typedef struct {
+    PyObject *blocks[ZI_MESSAGE_BLOCKS]; /* those that were taken out of the message */
+    uint32_t parts[ZI_MESSAGE_BLOCKS];   /* how many lie in each */
+} zi_shelf;
+
+/* Count the parts in each block; 0: one lies in none. */
+static int parts_check(zi_arena_object *arena, const zi_message *message, const zi_part *parts, uint32_t count,
+                       zi_shelf *shelf)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (parts[i].block >= message->nblocks) return 0;
+        uint64_t capacity = (uint64_t)block_capacity(arena, message->blocks[parts[i].block]);
+        if (parts[i].offset > capacity || parts[i].nbytes > capacity - parts[i].offset) return 0;
+        shelf->parts[parts[i].block]++;
+    }
+    return 1;
+}
+
+/* Some bytes of a block of the message as a memoryview that keeps the block. */
+static PyObject *shelf_view(zi_arena_object *arena, const zi_message *message, zi_shelf *shelf, uint32_t index,
+                            uint64_t offset, uint64_t nbytes)
+{
+    PyObject **block = &shelf->blocks[index];
+    if (*block == NULL) *block = take_block(arena, message, index);
+    PyObject *whole = *block ? PyMemoryView_FromObject(*block) : NULL;
+    PyObject *view = whole ? PySequence_GetSlice(whole, (Py_ssize_t)offset, (Py_ssize_t)(offset + nbytes)) : NULL;
+    Py_XDECREF(whole);
+    return view;
+}
+
+/* What the pickler gets for a part.  An array that has a block to itself may be moved on. */
+static PyObject *part_buffer(zi_arena_object *arena, const zi_message *message, zi_shelf *shelf, const zi_part *part)
+{
+    if (part->array && shelf->parts[part->block] == 1) {
+        PyObject *block = shelf->blocks[part->block] = take_block(arena, message, part->block);
+        return block ? array_of_bytes(arena->state, block, part) : NULL;
+    }
+    PyObject *view = shelf_view(arena, message, shelf, part->block, part->offset, part->nbytes);
     if (view && part->readonly) {
         PyObject *frozen = PyObject_CallMethod(view, "toreadonly", NULL);
         Py_DECREF(view);
@@ -282,52 +351,58 @@ static PyObject *part_view(PyObject *whole, const zi_part *part)
     return view;
 }
 
-static PyObject *decode_parts(zi_arena_object *arena, const zi_message *message, PyObject *block)
+static PyObject *parts_buffers(zi_arena_object *arena, const zi_message *message, zi_shelf *shelf,
+                               const zi_part *parts, uint32_t count)
+{
+    PyObject *buffers = PyList_New(0);
+    for (uint32_t i = 0; buffers && i < count; i++) {
+        PyObject *buffer = part_buffer(arena, message, shelf, &parts[i]);
+        if (buffer == NULL || PyList_Append(buffers, buffer) < 0) Py_CLEAR(buffers);
+        Py_XDECREF(buffer);
+    }
+    return buffers;
+}
+
+/* The object of a pickle with buffers; they keep their blocks. */
+static PyObject *decode_parts(zi_arena_object *arena, const zi_message *message)
 {
     zi_parts head;
-    if (block == NULL || message->nbytes < sizeof head) return native_raise(arena->state, ZI_DAMAGED, &arena->view);
+    zi_part parts[ZI_PARTS_MAX];
+    zi_shelf shelf = {0};
+    if (message->nbytes < sizeof head) return native_raise(arena->state, ZI_DAMAGED, &arena->view);
     memcpy(&head, message->payload, sizeof head);
-    size_t table = sizeof head + head.count * sizeof(zi_part);
+    size_t table = sizeof head + head.count * sizeof *parts;
     if (head.count > ZI_PARTS_MAX || table + (head.inlined ? head.nbytes : 0) > message->nbytes)
         return native_raise(arena->state, ZI_DAMAGED, &arena->view);
-    PyObject *whole = PyMemoryView_FromObject(block), *buffers = PyList_New(0), *pickle = NULL, *object = NULL;
-    int good = whole && buffers;
-    for (uint32_t i = 0; good && i < head.count; i++) {
-        zi_part part;
-        memcpy(&part, message->payload + sizeof head + i * sizeof part, sizeof part);
-        PyObject *view = part_view(whole, &part);
-        good = view && PyList_Append(buffers, view) == 0;
-        Py_XDECREF(view);
-    }
-    if (good && head.inlined)
+    memcpy(parts, message->payload + sizeof head, head.count * sizeof *parts);
+    if (!parts_check(arena, message, parts, head.count, &shelf))
+        return native_raise(arena->state, ZI_DAMAGED, &arena->view);
+    PyObject *buffers = parts_buffers(arena, message, &shelf, parts, head.count), *pickle = NULL, *object = NULL;
+    if (buffers && head.inlined)
         pickle = PyBytes_FromStringAndSize((const char *)message->payload + table, (Py_ssize_t)head.nbytes);
-    else if (good)
-        pickle = PySequence_GetSlice(whole, (Py_ssize_t)head.offset, (Py_ssize_t)(head.offset + head.nbytes));
+    else if (buffers)
+        pickle = shelf_view(arena, message, &shelf, message->nblocks - 1u, head.offset, head.nbytes);
     if (pickle) object = loads(arena, pickle, buffers);
     Py_XDECREF(pickle);
     Py_XDECREF(buffers);
-    Py_XDECREF(whole);
+    for (uint32_t i = 0; i < message->nblocks; i++) Py_XDECREF(shelf.blocks[i]);
     return object;
 }
 
-/* A payload that needs the message's last block. */
+/* A payload that lies in the message's last block. */
 static PyObject *decode_block(zi_arena_object *arena, const zi_message *message)
 {
     uint32_t last = message->nblocks - 1u;
     uint64_t nbytes = 0;
-    if (message->nblocks == 0) return native_raise(arena->state, ZI_DAMAGED, &arena->view);
-    PyObject *object = NULL, *block = block_wrap(arena, message->blocks[last], block_capacity(arena, message->blocks[last]));
-    received |= 1u << last;
+    zi_block_object *block = (zi_block_object *)take_block(arena, message, last);
+    PyObject *object = NULL;
     if (block == NULL) return NULL;
-    if ((message->kind & 0xFF) == ZI_PAYLOAD_ARRAY)
-        object = array_decode(arena, message, (zi_block_object *)block);
-    else if (message->kind == ZI_PAYLOAD_PARTS)
-        object = decode_parts(arena, message, block);
-    else {
+    if ((message->kind & 0xFF) == ZI_PAYLOAD_ARRAY) {
+        object = array_decode(arena, message, block);
+    } else {
         memcpy(&nbytes, message->payload, sizeof nbytes);
-        if (nbytes <= (uint64_t)((zi_block_object *)block)->nbytes)
-            object = decode_bytes(arena, message->kind & 0xFF,
-                                  (const char *)block_bytes(&arena->view, message->blocks[last]), (Py_ssize_t)nbytes);
+        if (nbytes <= (uint64_t)block->nbytes)
+            object = decode_bytes(arena, message->kind & 0xFF, (const char *)block->bytes, (Py_ssize_t)nbytes);
         else
             native_raise(arena->state, ZI_DAMAGED, &arena->view);
     }
@@ -365,8 +440,10 @@ PyObject *message_decode(zi_arena_object *arena, const zi_message *message)
     receiving = &copy;
     receiving_arena = arena;
     received = 0;
-    int data = plain == ZI_PAYLOAD_ARRAY || plain == ZI_PAYLOAD_PARTS || (message->kind & ZI_PAYLOAD_IN_BLOCK);
-    PyObject *object = data ? decode_block(arena, &copy) : decode_small(arena, &copy);
+    PyObject *object;
+    if (plain == ZI_PAYLOAD_PARTS) object = decode_parts(arena, &copy);
+    else if (plain == ZI_PAYLOAD_ARRAY || (message->kind & ZI_PAYLOAD_IN_BLOCK)) object = decode_block(arena, &copy);
+    else object = decode_small(arena, &copy);
     for (uint32_t i = 0; i < copy.nblocks; i++)
         if (!(received >> i & 1)) block_free(&arena->view, copy.blocks[i]);
     receiving = outer;

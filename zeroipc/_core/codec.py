@@ -13,13 +13,14 @@ from __future__ import annotations
 import pickle
 import struct
 import threading
+from collections import Counter
 from multiprocessing.reduction import ForkingPickler
 from pickle import PickleBuffer, PicklingError
 from typing import TYPE_CHECKING, Any
 
-from .arena import block_bytes, block_free, class_pages
+from .arena import block_bytes, block_free, block_unlend, class_pages
 from .arena_type import Block, Draft, block_wrap, draft_alloc
-from .arrays import array_decode, array_encode, array_is
+from .arrays import array_decode, array_encode, array_is, array_of_bytes, loan_take
 from .layout import (
     INLINE_MAX,
     KIND_DATA,
@@ -109,22 +110,61 @@ def align64(offset: int) -> int:
     return (offset + 63) & ~63
 
 
-def parts_finish(draft: Draft, pieces: list[memoryview], data: bytes) -> None:
-    """Write the payload: PARTS, PART..., and the pickle if it fits."""
-    offsets, total = [], 0
+class Piece:
+    """A buffer that goes out of band.
+
+    Attributes:
+        buffer: its bytes.
+        array: whether an array shows it.
+        block, offset: where it goes: into which block of the message, and where there.
+        moved: whether it is there already.
+    """
+
+    def __init__(self, buffer: memoryview) -> None:
+        self.buffer = buffer
+        self.array = array_is(buffer.obj)
+        self.block = self.offset = 0
+        self.moved = False
+
+
+def parts_place(draft: Draft, pieces: list[Piece]) -> int:
+    """Say where each buffer goes: loans move, and a block of so many bytes holds the others."""
+    total = 0
     for piece in pieces:
-        offsets.append(total)
-        total = align64(total + piece.nbytes)
-    inlined = _PARTS.size + len(pieces) * _PART.size + len(data) <= INLINE_MAX
-    beyond = b"" if inlined else data
+        offset = loan_take(draft, piece.buffer.obj, piece.buffer)
+        if offset is None:
+            piece.offset = total
+            total = align64(total + piece.buffer.nbytes)
+        else:
+            piece.offset, piece.moved = offset, True
+            piece.block = len(draft.message.blocks) - 1
+    return total
+
+
+def parts_copy(draft: Draft, pieces: list[Piece], total: int, beyond: bytes) -> None:
+    """Copy the buffers that do not move into a block, and *beyond* after them."""
+    if total == 0 and not beyond:
+        return
     number = draft_alloc(draft, total + len(beyond), KIND_DATA)
     memory = block_bytes(draft.arena.view, number, total + len(beyond))
-    which = len(draft.message.blocks) - 1
-    payload = _PARTS.pack(len(pieces), inlined, total, len(data))
-    for piece, offset in zip(pieces, offsets, strict=True):
-        memory[offset : offset + piece.nbytes] = piece
-        payload += _PART.pack(which, piece.readonly, offset, piece.nbytes)
+    for piece in pieces:
+        if not piece.moved:
+            piece.block = len(draft.message.blocks) - 1
+            memory[piece.offset : piece.offset + piece.buffer.nbytes] = piece.buffer
     memory[total:] = beyond
+
+
+def parts_finish(draft: Draft, pieces: list[Piece], data: bytes) -> None:
+    """Write the payload: PARTS, PART..., and the pickle if it fits."""
+    inlined = _PARTS.size + len(pieces) * _PART.size + len(data) <= INLINE_MAX
+    total = parts_place(draft, pieces)
+    parts_copy(draft, pieces, total, b"" if inlined else data)
+    payload = _PARTS.pack(len(pieces), inlined, total, len(data))
+    for piece in pieces:
+        buffer = piece.buffer
+        payload += _PART.pack(
+            piece.block, buffer.readonly, piece.array, piece.offset, buffer.nbytes
+        )
     draft.message.kind = PAYLOAD_PARTS
     draft.message.payload = payload + data if inlined else payload
 
@@ -140,12 +180,12 @@ def encode_any(draft: Draft, obj: object) -> None:
     if not buffers:
         draft_payload(draft, PAYLOAD_PICKLE, data)
         return
-    pieces = [buffer.raw() for buffer in buffers]
+    pieces = [Piece(buffer.raw()) for buffer in buffers]
     try:
         parts_finish(draft, pieces, data)
     finally:
         for piece in pieces:
-            piece.release()
+            piece.buffer.release()
 
 
 def dump_inside(obj: object) -> bytes:
@@ -203,23 +243,19 @@ def encode(draft: Draft, obj: Any) -> None:
         encode_pickle(draft, obj)
 
 
-def draft_sent(draft: Draft) -> None:
-    """The message is the queue's now."""
-    if draft.loan is not None:
-        draft.loan.moved = True
-        draft.loan = draft.loan_array = None
-
-
 def draft_dropped(draft: Draft) -> None:
-    """The message was not sent: its blocks go back, a loan stays what it was."""
+    """The message was not sent: its blocks go back, loans stay what they were."""
     view, blocks = draft.arena.view, draft.message.blocks
-    if draft.loan is not None and draft.loan.id in blocks:
-        blocks.remove(draft.loan.id)
+    for block, _ in draft.loans:
+        if block.id in blocks:
+            blocks.remove(block.id)
     message_dropped(draft.arena, draft.message)
-    if draft.loan is not None:
-        view.blocks[draft.loan.id].lender = 0
-        draft.loan_array.setflags(write=True)
-        draft.loan = draft.loan_array = None
+    while draft.loans:
+        block, array = draft.loans[-1]
+        block_unlend(view, block.id, view.me)
+        block.message = None
+        array.setflags(write=True)
+        draft.loans.pop()  # the draft may live on in a traceback
 
 
 def message_dropped(arena: Arena, message: Message) -> None:
@@ -243,8 +279,60 @@ def decode_bytes(arena: Arena, kind: int, data: bytes | bytearray | memoryview) 
     raise error_of(Status.DAMAGED, arena.view)
 
 
-def decode_parts(arena: Arena, message: Message, block: Block) -> Any:
-    """Return the object of a pickle with buffers; they keep the block."""
+class Shelf:
+    """The blocks that the parts of a message lie in, taken out of it as they are needed."""
+
+    def __init__(self, arena: Arena, message: Message) -> None:
+        self.arena = arena
+        self.message = message
+        self.numbers = tuple(message.blocks)
+        self.blocks: dict[int, Block] = {}
+
+    def block(self, index: int) -> Block:
+        """Return block *index* of the message."""
+        if index not in self.blocks:
+            number = self.numbers[index]
+            block = block_wrap(self.arena, number, block_capacity(self.arena, number))
+            self.message.blocks.remove(number)
+            block.received = True
+            self.blocks[index] = block
+        return self.blocks[index]
+
+    def view(self, index: int, offset: int, nbytes: int) -> memoryview:
+        """Return some bytes of block *index* as a memoryview that keeps the block."""
+        memory: Any = self.block(index)
+        return PickleBuffer(memory).raw()[offset : offset + nbytes]
+
+
+def block_capacity(arena: Arena, number: int) -> int:
+    """Return the bytes of a block."""
+    return class_pages(arena.view.blocks[number].cls) * PAGE
+
+
+def parts_check(shelf: Shelf, parts: list[tuple[int, int, int, int, int]]) -> Counter[int] | None:
+    """Return how many parts lie in each block; None: one lies in none."""
+    for index, _, _, offset, nbytes in parts:
+        if index >= len(shelf.numbers):
+            return None
+        if offset + nbytes > block_capacity(shelf.arena, shelf.numbers[index]):
+            return None
+    return Counter(part[0] for part in parts)
+
+
+def part_buffer(shelf: Shelf, part: tuple[int, int, int, int, int], alone: bool) -> Any:
+    """Return what the pickler gets for a part.
+
+    An array that has a block to itself, *alone*, may be moved on.
+    """
+    index, readonly, array, offset, nbytes = part
+    if array and alone:
+        return array_of_bytes(shelf.block(index), offset, nbytes, readonly)
+    view = shelf.view(index, offset, nbytes)
+    return view.toreadonly() if readonly else view
+
+
+def decode_parts(arena: Arena, message: Message) -> Any:
+    """Return the object of a pickle with buffers; they keep their blocks."""
     payload = message.payload
     if len(payload) < _PARTS.size:
         raise error_of(Status.DAMAGED, arena.view)
@@ -252,31 +340,31 @@ def decode_parts(arena: Arena, message: Message, block: Block) -> Any:
     table = _PARTS.size + count * _PART.size
     if count > PARTS_MAX or table + (nbytes if inlined else 0) > len(payload):
         raise error_of(Status.DAMAGED, arena.view)
-    memory: Any = block
-    whole = PickleBuffer(memory).raw()
-    buffers = []
-    for index in range(count):
-        _, readonly, offset, length = _PART.unpack_from(payload, _PARTS.size + index * _PART.size)
-        part = whole[offset : offset + length]
-        buffers.append(part.toreadonly() if readonly else part)
-    data = payload[table : table + nbytes] if inlined else whole[beyond : beyond + nbytes]
+    shelf = Shelf(arena, message)
+    parts = list(_PART.iter_unpack(payload[_PARTS.size : table]))
+    counts = parts_check(shelf, parts)
+    if counts is None:
+        raise error_of(Status.DAMAGED, arena.view)
+    buffers = [part_buffer(shelf, part, counts[part[0]] == 1) for part in parts]
+    last = len(shelf.numbers) - 1
+    data = payload[table : table + nbytes] if inlined else shelf.view(last, beyond, nbytes)
     return pickle.loads(data, buffers=buffers)
 
 
 def decode_block(arena: Arena, message: Message) -> Any:
-    """Return the object of a payload that needs the message's last block, which is ours now."""
+    """Return the object of a payload that lies in the message's last block, which is ours now."""
     number = message.blocks[-1]
-    block = block_wrap(arena, number, class_pages(arena.view.blocks[number].cls) * PAGE)
+    block = block_wrap(arena, number, block_capacity(arena, number))
     message.blocks.pop()
+    block.received = True
     kind = message.kind & 0xFF
     if kind == PAYLOAD_ARRAY:
         return array_decode(arena.view, message, block)
-    if kind == PAYLOAD_PARTS:
-        return decode_parts(arena, message, block)
     (nbytes,) = _LENGTH.unpack(message.payload)
     if nbytes > block.nbytes:
         raise error_of(Status.DAMAGED, arena.view)
-    return decode_bytes(arena, kind, block_bytes(arena.view, number, nbytes))
+    memory: Any = block
+    return decode_bytes(arena, kind, PickleBuffer(memory).raw()[:nbytes])
 
 
 def decode_small(arena: Arena, message: Message) -> Any:
@@ -299,7 +387,9 @@ def message_decode(arena: Arena, message: Message) -> Any:
             if kind == PAYLOAD_ARRAY:
                 return array_decode(arena.view, message, None)
             return decode_small(arena, message)
-        if kind in (PAYLOAD_ARRAY, PAYLOAD_PARTS) or message.kind & PAYLOAD_IN_BLOCK:
+        if kind == PAYLOAD_PARTS:
+            return decode_parts(arena, message)
+        if kind == PAYLOAD_ARRAY or message.kind & PAYLOAD_IN_BLOCK:
             return decode_block(arena, message)
         return decode_small(arena, message)
     finally:

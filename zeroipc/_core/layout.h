@@ -117,7 +117,7 @@
 #define ZI_DATA_OFFSET 0x2412000
 
 /* Both sides of an arena must agree on all of the transport's layouts. */
-#define ZI_LAYOUT_SUM UINT64_C(0x8261218c)
+#define ZI_LAYOUT_SUM UINT64_C(0x82e8d094)
 
 /* Header of a named segment, version 2, at offset 0. */
 typedef struct zi_table {
@@ -469,6 +469,8 @@ typedef struct zi_block {
     uint32_t owner;
     /* 0, or the identity of a sender that still shows the array it moved */
     uint32_t lender;
+    /* another one: who had passed the array on before */
+    uint32_t lender2;
     /* slot whose ring holds or announces it, or NONE */
     uint32_t queue;
     /* number of the item it goes with, or NONE */
@@ -495,7 +497,6 @@ typedef struct zi_block {
     uint32_t idle;
     /* identity that took it last: its page tables and caches have it */
     uint32_t writer;
-    uint8_t pad_52[4];
     /* of its first byte, from the segment's start */
     uint64_t offset;
 } zi_block;
@@ -503,32 +504,34 @@ _Static_assert(offsetof(zi_block, owner) == 0,
                "zi_block.owner must be at 0");
 _Static_assert(offsetof(zi_block, lender) == 4,
                "zi_block.lender must be at 4");
-_Static_assert(offsetof(zi_block, queue) == 8,
-               "zi_block.queue must be at 8");
-_Static_assert(offsetof(zi_block, item) == 12,
-               "zi_block.item must be at 12");
-_Static_assert(offsetof(zi_block, next) == 16,
-               "zi_block.next must be at 16");
-_Static_assert(offsetof(zi_block, link) == 20,
-               "zi_block.link must be at 20");
-_Static_assert(offsetof(zi_block, kind) == 24,
-               "zi_block.kind must be at 24");
-_Static_assert(offsetof(zi_block, cls) == 26,
-               "zi_block.cls must be at 26");
-_Static_assert(offsetof(zi_block, listed) == 27,
-               "zi_block.listed must be at 27");
-_Static_assert(offsetof(zi_block, inherited_from) == 28,
-               "zi_block.inherited_from must be at 28");
-_Static_assert(offsetof(zi_block, inherited_until) == 32,
-               "zi_block.inherited_until must be at 32");
-_Static_assert(offsetof(zi_block, claimed) == 36,
-               "zi_block.claimed must be at 36");
-_Static_assert(offsetof(zi_block, backed) == 40,
-               "zi_block.backed must be at 40");
-_Static_assert(offsetof(zi_block, idle) == 44,
-               "zi_block.idle must be at 44");
-_Static_assert(offsetof(zi_block, writer) == 48,
-               "zi_block.writer must be at 48");
+_Static_assert(offsetof(zi_block, lender2) == 8,
+               "zi_block.lender2 must be at 8");
+_Static_assert(offsetof(zi_block, queue) == 12,
+               "zi_block.queue must be at 12");
+_Static_assert(offsetof(zi_block, item) == 16,
+               "zi_block.item must be at 16");
+_Static_assert(offsetof(zi_block, next) == 20,
+               "zi_block.next must be at 20");
+_Static_assert(offsetof(zi_block, link) == 24,
+               "zi_block.link must be at 24");
+_Static_assert(offsetof(zi_block, kind) == 28,
+               "zi_block.kind must be at 28");
+_Static_assert(offsetof(zi_block, cls) == 30,
+               "zi_block.cls must be at 30");
+_Static_assert(offsetof(zi_block, listed) == 31,
+               "zi_block.listed must be at 31");
+_Static_assert(offsetof(zi_block, inherited_from) == 32,
+               "zi_block.inherited_from must be at 32");
+_Static_assert(offsetof(zi_block, inherited_until) == 36,
+               "zi_block.inherited_until must be at 36");
+_Static_assert(offsetof(zi_block, claimed) == 40,
+               "zi_block.claimed must be at 40");
+_Static_assert(offsetof(zi_block, backed) == 44,
+               "zi_block.backed must be at 44");
+_Static_assert(offsetof(zi_block, idle) == 48,
+               "zi_block.idle must be at 48");
+_Static_assert(offsetof(zi_block, writer) == 52,
+               "zi_block.writer must be at 52");
 _Static_assert(offsetof(zi_block, offset) == 56,
                "zi_block.offset must be at 56");
 _Static_assert(sizeof(zi_block) == 64,
@@ -579,8 +582,10 @@ typedef struct zi_part {
     /* which of the message's blocks */
     uint32_t block;
     /* 1: the buffer was read-only */
-    uint32_t readonly;
-    /* in the block, a multiple of 64 */
+    uint16_t readonly;
+    /* 1: an array showed it, and may again */
+    uint16_t array;
+    /* in the block; a multiple of 64, unless the block was moved */
     uint64_t offset;
     uint64_t nbytes;
 } zi_part;
@@ -588,6 +593,8 @@ _Static_assert(offsetof(zi_part, block) == 0,
                "zi_part.block must be at 0");
 _Static_assert(offsetof(zi_part, readonly) == 4,
                "zi_part.readonly must be at 4");
+_Static_assert(offsetof(zi_part, array) == 6,
+               "zi_part.array must be at 6");
 _Static_assert(offsetof(zi_part, offset) == 8,
                "zi_part.offset must be at 8");
 _Static_assert(offsetof(zi_part, nbytes) == 16,

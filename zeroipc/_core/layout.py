@@ -226,6 +226,7 @@ BLOCK = Layout(
     (
         U32("owner", "FREE, QUEUED or an identity: the truth about the block"),
         U32("lender", "0, or the identity of a sender that still shows the array it moved"),
+        U32("lender2", "another one: who had passed the array on before"),
         U32("queue", "slot whose ring holds or announces it, or NONE"),
         U32("item", "number of the item it goes with, or NONE"),
         U32("next", "next of the free list; derived"),
@@ -290,8 +291,9 @@ PART = Layout(
     "part",
     (
         U32("block", "which of the message's blocks"),
-        U32("readonly", "1: the buffer was read-only"),
-        U64("offset", "in the block, a multiple of 64"),
+        U16("readonly", "1: the buffer was read-only"),
+        U16("array", "1: an array showed it, and may again"),
+        U64("offset", "in the block; a multiple of 64, unless the block was moved"),
         U64("nbytes"),
     ),
     doc="One out-of-band buffer.",

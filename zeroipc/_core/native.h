@@ -28,6 +28,7 @@ typedef struct {
     zi_view view;
     uint64_t nbytes;
     struct zi_block_object *blocks;  /* those of this process, a doubly linked list */
+    uint32_t inherited;              /* how many of them are */
     uint32_t child;                  /* identity reserved for a child about to be forked */
     uint32_t holds[ZI_QUEUES];       /* queue objects of this process, per slot */
     pthread_t trimmer;               /* gives idle memory back; runs only when there is some */
@@ -42,6 +43,10 @@ typedef struct zi_block_object {
     uint32_t id, identity;
     Py_ssize_t nbytes, exports;
     int moved;                       /* the receiver has it; this process only shows it */
+    int received;                    /* it came with a message */
+    int inherited;                   /* through a fork: it shows what it was then */
+    unsigned char *bytes;
+    size_t mapped;                   /* bytes that are mapped for it alone */
 } zi_block_object;
 
 typedef struct {
@@ -51,20 +56,27 @@ typedef struct {
     char held, used, closed, spilling, watched;
 } zi_queue_object;
 
+/* A block that moves when a message is sent, and the array that shows it here. */
+typedef struct {
+    zi_block_object *block;
+    PyObject *array;
+} zi_loan;
+
 /* A message in the making, and what to undo when it is not sent. */
 typedef struct {
     zi_message message;
     zi_arena_object *arena;
     PyObject *keep;                  /* owns the payload */
-    zi_block_object *loan;           /* moved when it is sent */
-    PyObject *loan_array;
+    zi_loan loans[ZI_MESSAGE_BLOCKS];
+    uint32_t nloans;
+    int keeps_received;              /* only what `allocate` gave may move */
     uint64_t deadline;
     int too_large;                   /* no room can ever be found for it */
     unsigned char small[64];
 } zi_draft;
 
 /* codec.c */
-int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, uint64_t deadline);
+int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, int keeps_received, uint64_t deadline);
 void draft_sent(zi_draft *draft);
 void draft_dropped(zi_draft *draft);
 PyObject *message_decode(zi_arena_object *arena, const zi_message *message);
@@ -74,7 +86,9 @@ PyObject *native_send_handle(PyObject *module, PyObject *queue);
 int array_is(zi_state *state, PyObject *object);
 int array_encode(zi_draft *draft, PyObject *array);
 PyObject *array_decode(zi_arena_object *arena, const zi_message *message, zi_block_object *block);
-zi_block_object *loan_of(zi_state *state, PyObject *object, Py_ssize_t *offset);
+PyObject *array_of_bytes(zi_state *state, PyObject *block, const zi_part *part);
+int draft_lends(const zi_draft *draft, uint32_t id);
+int loan_take(zi_draft *draft, PyObject *object, const Py_buffer *buffer, uint64_t *offset);
 
 /* arena_type.c */
 PyObject *block_wrap(zi_arena_object *arena, uint32_t id, Py_ssize_t nbytes);

@@ -7,11 +7,12 @@ for the standard library's queues.
 from __future__ import annotations
 
 import io
+import sys
 from multiprocessing.reduction import ForkingPickler
 from pickle import PickleBuffer, PicklingError
 from typing import Any
 
-from ..errors import UnpicklableError
+from ..errors import MovedError, UnpicklableError
 
 PROTOCOL = 5
 
@@ -40,11 +41,31 @@ def dump_any(obj: object, buffers: list[PickleBuffer]) -> bytes:
         return False
 
     file = io.BytesIO()
+    pickler: Any = ForkingPickler(file, PROTOCOL, True, inside)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        pickler.dispatch_table.setdefault(numpy.ndarray, reduce_array)
     try:
-        ForkingPickler(file, PROTOCOL, True, inside).dump(obj)
+        pickler.dump(obj)
     except (PicklingError, TypeError, AttributeError) as error:
         raise unpicklable(obj, error) from error
     return file.getvalue()
+
+
+def reduce_array(array: Any) -> Any:
+    """Reduce an ndarray as NumPy does, but always with the array itself as its buffer.
+
+    NumPy takes a view of an array in Fortran order, which hides that nothing else shows a loan.
+
+    Raises:
+        MovedError: *array* shows memory that was given away.
+    """
+    if getattr(getattr(array.base, "base", None), "moved", False):
+        raise MovedError("the array was moved: it was put into a queue before")
+    reduced = array.__reduce_ex__(PROTOCOL)
+    if array.flags.fnc and type(reduced[1][0]) is PickleBuffer:
+        return reduced[0], (PickleBuffer(array), *reduced[1][1:])
+    return reduced
 
 
 def unpicklable(obj: object, error: Exception) -> UnpicklableError:

@@ -274,7 +274,7 @@ static PyObject *put_object(zi_queue_object *self, PyObject *object, uint64_t de
     uint32_t done;
     if (self->spilling) return spill(self, object);
     int bounded = queue->maxsize != 0;
-    if (draft_encode(&draft, self->arena, object, bounded ? deadline : 0) < 0) {
+    if (draft_encode(&draft, self->arena, object, 0, bounded ? deadline : 0) < 0) {
         if (draft.too_large || !PyErr_ExceptionMatches(self->arena->state->arena_full)) return NULL;
         if (bounded) return raise_full_as_queue(self->arena->state);
         PyErr_Clear();
@@ -303,7 +303,7 @@ static PyObject *queue_put_now(PyObject *object, PyObject *args)
     zi_draft draft;
     uint32_t done;
     if (!is_made(self) || !PyArg_ParseTuple(args, "OO:_put_now", &item, &timeout) || native_deadline(timeout, &deadline) < 0 ||
-        draft_encode(&draft, self->arena, item, deadline) < 0)
+        draft_encode(&draft, self->arena, item, 0, deadline) < 0)
         return NULL;
     zi_status status = queue_send(self, &draft.message, 1, &done, 1, deadline);
     if (status == ZI_OK) {
@@ -677,13 +677,14 @@ static PyObject *queue_claim_as(PyObject *object, PyObject *argument)
     Py_RETURN_NONE;
 }
 
-/* _put_task(obj): put without waiting; (item number, bytes it takes), or the arena's error. */
+/* _put_task(obj): put without waiting; (item number, bytes it takes), or the arena's error.
+ * Programs pass what a task returned to several others, so received arrays stay theirs. */
 static PyObject *queue_put_task(PyObject *object, PyObject *task)
 {
     zi_queue_object *self = (zi_queue_object *)object;
     zi_draft draft;
     uint32_t done;
-    if (draft_encode(&draft, self->arena, task, 0) < 0) return NULL;
+    if (draft_encode(&draft, self->arena, task, 1, 0) < 0) return NULL;
     unsigned long long nbytes = draft.message.nbytes;
     for (uint32_t i = 0; i < draft.message.nblocks; i++)
         nbytes += class_pages(self->arena->view.blocks[draft.message.blocks[i]].cls) * ZI_PAGE;

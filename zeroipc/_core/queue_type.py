@@ -25,7 +25,6 @@ from .claims import claim_of, queue_cancel
 from .codec import (
     draft_dropped,
     draft_payload,
-    draft_sent,
     dump_inside,
     encode,
     message_decode,
@@ -288,9 +287,12 @@ class MessageQueue:
             raise self._error(status)
 
     def _put_task(self, obj: Any) -> tuple[int, int]:
-        """Put without waiting; return the item number and the bytes it takes."""
+        """Put without waiting; return the item number and the bytes it takes.
+
+        Programs pass what a task returned to several others, so received arrays stay theirs.
+        """
         blocks = self._view("_put_task").blocks
-        draft = Draft(self._home(), 0)
+        draft = Draft(self._home(), 0, keeps_received=True)
         status = self._send(draft, obj, False, 0)
         if status is not OK:
             raise self._error(status)
@@ -309,9 +311,7 @@ class MessageQueue:
                 draft.arena, self._slot, self._generation, [draft.message], patient, deadline
             )
         finally:
-            if draft.message.went:
-                draft_sent(draft)
-            else:
+            if not draft.message.went:
                 draft_dropped(draft)
 
     def _spill(self, obj: Any) -> None:

@@ -119,6 +119,7 @@ class SharedBlock(Record, layout=BLOCK):
 
     owner: int
     lender: int
+    lender2: int
     queue: int
     item: int
     next: int

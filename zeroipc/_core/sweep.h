@@ -8,7 +8,7 @@
  * SWEEP of one dead participant
  *   1. each block with its identity as owner: lock its queue, then the arena; QUEUED if it
  *      is in the queue, else FREE.
- *   2. each block with its identity as lender: lender = 0.
+ *   2. each block with its identity as a lender: that word = 0.
  *   3. each queue with a tally of it: the open tasks are lost.
  *   4. its row of holdings, then its pid: 0.
  * A step that finds a lock taken for too long leaves the entry to the next sweep. */
@@ -41,7 +41,7 @@ static inline void sweep_block(zi_view *view, uint32_t id, uint32_t dead)
 static inline void sweep_lender(zi_view *view, uint32_t id, uint32_t dead)
 {
     if (arena_lock(view) != ZI_OK) return;
-    if (ZI_LOAD(view->blocks[id].lender) == dead) block_unlend(view, id);
+    while (block_lent_by(&view->blocks[id], dead) != 0) block_unlend(view, id, dead);
     arena_unlock(view);
 }
 
@@ -83,8 +83,8 @@ static inline int sweep_participant(zi_view *view, uint32_t index, uint32_t dead
     for (uint32_t id = 0; id < used; id++) {
         zi_block *block = &view->blocks[id];
         if (ZI_LOAD(block->owner) == dead) sweep_block(view, id, dead);
-        if (ZI_LOAD(block->lender) == dead) sweep_lender(view, id, dead);
-        left += ZI_LOAD(block->owner) == dead || ZI_LOAD(block->lender) == dead;
+        if (block_lent_by(block, dead) != 0) sweep_lender(view, id, dead);
+        left += ZI_LOAD(block->owner) == dead || block_lent_by(block, dead) != 0;
         ZI_POINT("sweep.block");
     }
     for (uint32_t slot = 0; slot < ZI_LOAD(view->arena->queues_used); slot++)

@@ -8,7 +8,7 @@ moves `last_sweep`.
 SWEEP of one dead participant
   1. each block with its identity as owner: lock its queue, then the arena; QUEUED if it is
      in the queue, else FREE.
-  2. each block with its identity as lender: lender = 0.
+  2. each block with its identity as a lender: that word = 0.
   3. each queue with a tally of it: the open tasks are lost.
   4. its row of holdings, then its pid: 0.
 A step that finds a lock taken for too long leaves the entry to the next sweep.
@@ -23,6 +23,7 @@ from .arena import (
     arena_locked,
     arena_mark_all,
     block_free,
+    block_lent_by,
     block_unlend,
 )
 from .atomics import fence
@@ -79,8 +80,8 @@ def sweep_lender(view: View, number: int, dead: int) -> None:
     """
 
     def work() -> Status:
-        if view.blocks[number].lender == dead:
-            block_unlend(view, number)
+        while block_lent_by(view.blocks[number], dead):
+            block_unlend(view, number, dead)
         return OK
 
     arena_locked(view, work)
@@ -132,9 +133,9 @@ def sweep_participant(view: View, index: int, dead: int) -> bool:
         block = view.blocks[number]
         if block.owner == dead:
             sweep_block(view, number, dead)
-        if block.lender == dead:
+        if block_lent_by(block, dead):
             sweep_lender(view, number, dead)
-        left += dead in (block.owner, block.lender)
+        left += block.owner == dead or block_lent_by(block, dead) != 0
     for slot in range(view.arena.queues_used):
         left += not sweep_tally(view, slot, index, dead)
 

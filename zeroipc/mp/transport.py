@@ -285,17 +285,19 @@ def _leave() -> None:
 
 
 def empty(shape: int | Sequence[int], dtype: DTypeLike = float) -> NDArray[Any]:
-    """Return a new array in shared memory; putting it into a queue moves it, without a copy.
+    """Return a new array in shared memory; sending it moves it, without a copy.
+
+    It moves alone or inside other objects, up to 15 in one message; more are copied.
 
     Args:
         shape: lengths of the dimensions.
         dtype: anything but objects.
 
     Returns:
-        A writable ndarray of undefined content. After it was put into a queue it is
-        read-only here and cannot be put again; while other arrays show its memory, putting
-        it copies it. What shows it and is no array (a memoryview, a tensor) cannot be seen:
-        do not write through it after putting the array.
+        A writable ndarray of undefined content. After it was put into a queue, or was an
+        argument or result of a task, it is read-only here and cannot be sent again; while
+        other arrays show its memory, sending it copies it. What shows it and is no array (a
+        memoryview, a tensor) cannot be seen: do not write through it after that.
 
     Raises:
         ShmFullError: the arena has no room for it.
