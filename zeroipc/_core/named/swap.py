@@ -28,6 +28,13 @@ _CODE = {
         # mov rax, rsi; lock cmpxchg [rdi], rdx; setz al; movzx eax, al; ret
         "4889f0 f0480fb117 0f94c0 0fb6c0 c3",
     ),
+    "aarch64": (
+        # 1: ldaxr w3, [x0]; cmp w3, w1; b.ne 2f; stlxr w4, w2, [x0]; cbnz w4, 1b;
+        # mov w0, 1; ret; 2: clrex; mov w0, 0; ret
+        "03fc5f88 7f00016b a1000054 02fc0488 84ffff35 20008052 c0035fd6 5f3f03d5 00008052 c0035fd6",
+        # the same with x1, x2, x3
+        "03fc5fc8 7f0001eb a1000054 02fc04c8 84ffff35 20008052 c0035fd6 5f3f03d5 00008052 c0035fd6",
+    ),
 }
 
 
