@@ -16,7 +16,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST = $(BIN)/python -m pytest
 SUITE = $(BIN)/python tests/conformance/run_cpython_suite.py --module zeroipc.mp --baseline auto
 
-.PHONY: help demo test suite quick kill conformance bench lint format clean
+.PHONY: help demo test suite quick kill conformance fuzz bench lint format clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ kill: $(VENV)/test.stamp  ## the tests that kill processes, one after the other
 conformance: $(VENV)/test.stamp  ## the standard library's tests for queues and executors
 	$(SUITE) --core --only Queue
 	$(SUITE) --part futures
+
+fuzz: $(VENV)/test.stamp  ## a hundred thousand damaged segments, in each backend
+	$(BIN)/python -m tests.support.fuzz --backend native
+	$(BIN)/python -m tests.support.fuzz --backend pure --cases 20000
 
 bench: $(VENV)/bench.stamp  ## ZeroIPC against the standard library and other libraries
 	$(BIN)/python -m benchmarks

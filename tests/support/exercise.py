@@ -1,0 +1,56 @@
+"""Everything that can be done with each kind of structure, without ever waiting long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+
+from zeroipc import Array, Memory, Queue, ZeroIPCError
+
+DTYPES = (np.uint8, np.int32, np.float64, "V24")
+
+
+def exercise_array(mem: Memory, name: str, dtype: object) -> None:
+    array = Array(mem, name, dtype=dtype)  # type: ignore[arg-type]
+    array.view(np.uint8).sum()  # touches every byte
+    array[-1] = array[0]
+
+
+def exercise_queue(mem: Memory, name: str, dtype: object) -> None:
+    items = Queue(mem, name, dtype=dtype)  # type: ignore[arg-type]
+    value = np.zeros((), items.dtype)[()]
+    for _ in range(3):
+        items.try_push(value)
+        items.try_pop()
+        len(items)
+    for blocking in (
+        lambda: items.push(value, 0),
+        lambda: items.pop(0),
+        lambda: items.push_many(np.zeros(5, items.dtype), 0),
+        lambda: items.pop_many(7, 0),
+    ):
+        with suppress(ZeroIPCError):
+            blocking()
+    items.repair()
+    assert items.try_pop() is not None or items.try_push(value)
+    repr(items)
+
+
+EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (exercise_array, exercise_queue)
+
+
+def exercise(mem: Memory) -> None:
+    """Take every name for every kind of structure, with several dtypes; each may refuse."""
+    suffixes = ("_header", "_buffer", "_slot", "_sem", "_state", "_mtx", "_rmtx", "_calls")
+    names = mem.names()
+    bases = {name.removesuffix(suffix) for name in names for suffix in suffixes}
+    for name in sorted({*names, *bases}):
+        for kind in EXERCISES:
+            for dtype in DTYPES:
+                with suppress(ZeroIPCError):
+                    kind(mem, name, dtype)
+    with suppress(ZeroIPCError):
+        Array(mem, "new", 4, np.int32)[:] = 1
+        assert Array(mem, "new", dtype=np.int32).tolist() == [1, 1, 1, 1]
