@@ -20,7 +20,7 @@ static void basics_classes(void)
 static void basics_sizes(void)
 {
     rig_reset(64 * MB);
-    rig_queue queue = rig_create(0, 0, "");
+    rig_queue queue = rig_create(0, 0);
     uint64_t sent = 0, got = 0, id;
     for (uint32_t round = 0; round < 4000; round++) {
         uint32_t burst = round % 7, nbytes = 8 + (round * 97) % (round % 5 ? 700 : ZI_INLINE_MAX - 7);
@@ -41,7 +41,7 @@ static void basics_sizes(void)
 static void basics_chunks(void)
 {
     rig_reset(128 * MB);
-    rig_queue queue = rig_create(0, 0, "");
+    rig_queue queue = rig_create(0, 0);
     uint64_t id;
     for (uint64_t sent = 0; sent < 20000; sent++) REQUIRE_OK(item_put(queue, sent, 1000, 0));
     check(0);
@@ -61,7 +61,7 @@ static void basics_chunks(void)
 static void basics_wrap(void)
 {
     rig_reset(64 * MB);
-    rig_queue queue = rig_create(0, 0, "");
+    rig_queue queue = rig_create(0, 0);
     zi_queue *bytes = &rig.queues[queue.slot];
     zi_cursor start = cursor_load(&bytes->head);
     start.item = ZI_ITEM_MASK - 20;
@@ -79,7 +79,7 @@ static void basics_wrap(void)
 static void basics_maxsize_and_state(void)
 {
     rig_reset(64 * MB);
-    rig_queue queue = rig_create(3, 0, ""), again;
+    rig_queue queue = rig_create(3, 0), again;
     uint64_t id;
     for (uint64_t sent = 0; sent < 3; sent++) REQUIRE_OK(item_put(queue, sent, 16, 1));
     REQUIRE(item_put(queue, 3, 16, 1) == ZI_FULL, "room for a fourth");
@@ -90,7 +90,7 @@ static void basics_maxsize_and_state(void)
     REQUIRE(item_put(queue, 4, 16, 1) == ZI_SHUT, "a put after the shutdown");
     for (uint64_t got = 1; got < 4; got++) REQUIRE(item_get(queue, &id) == ZI_OK && id == got, "item %lu", got);
     REQUIRE(item_get(queue, &id) == ZI_SHUT, "an item after the last");
-    again = rig_create(0, 0, "");
+    again = rig_create(0, 0);
     REQUIRE_OK(item_put(again, 0, 16, 1));
     REQUIRE_OK(queue_shut(&rig, again.slot, again.generation, 1));
     REQUIRE(item_get(again, &id) == ZI_SHUT, "an item after shutdown(immediate)");
@@ -100,7 +100,7 @@ static void basics_maxsize_and_state(void)
 static void basics_batches(void)
 {
     rig_reset(64 * MB);
-    rig_queue queue = rig_create(0, 0, "");
+    rig_queue queue = rig_create(0, 0);
     enum { COUNT = 100 };
     static unsigned char bytes[COUNT][ZI_INLINE_MAX];
     zi_message messages[COUNT];
@@ -129,7 +129,7 @@ static void basics_no_space(void)
     for (int allowed = 0;; allowed++) {
         rig_reset(64 * MB);
         uint32_t held = 0, block;
-        rig_queue queue = rig_create(0, 0, "");
+        rig_queue queue = rig_create(0, 0);
         rig_fallocations = allowed;
         zi_status status = ZI_OK;
         uint64_t sent = 0, got = 0, id;

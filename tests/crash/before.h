@@ -49,7 +49,7 @@ static void setup_plain(void)
 {
     rig_reset(8 * MB);
     step_held = 0;
-    step_main = rig_create(0, 0, "main");
+    step_main = rig_create(0, 0);
     put_some(step_main, 3, 24, 2);
 }
 
@@ -63,7 +63,7 @@ static void setup_bounded_sleepers(void)
 {
     rig_reset(8 * MB);
     step_held = 0;
-    step_main = rig_create(8, 0, "");
+    step_main = rig_create(8, 0);
     put_some(step_main, 3, 24, 1);
     rig.queues[step_main.slot].items_waiters = 1; /* sleepers that are not there: the wake runs */
     rig.queues[step_main.slot].room_waiters = 1;
@@ -102,7 +102,7 @@ static void setup_tasks(void)
 {
     rig_reset(8 * MB);
     step_held = 0;
-    step_main = rig_create(0, ZI_NOTE_TASKS, "");
+    step_main = rig_create(0, ZI_NOTE_TASKS);
     put_some(step_main, 5, 24, 1);
     rig.queues[step_main.slot].done_waiters = 1;
 }
@@ -111,7 +111,7 @@ static void setup_claims(void)
 {
     rig_reset(8 * MB);
     step_held = 0;
-    step_main = rig_create(0, ZI_NOTE_CLAIMS, "");
+    step_main = rig_create(0, ZI_NOTE_CLAIMS);
     put_some(step_main, 5, 24, 1);
 }
 
@@ -135,7 +135,7 @@ static void setup_limit(void)
 static void setup_unheld(void)
 {
     setup_plain();
-    step_other = rig_create(0, ZI_NOTE_TASKS, "other");
+    step_other = rig_create(0, ZI_NOTE_TASKS);
     put_some(step_other, 12, 900, 1);
     get_some(step_other, 4);
     holding_clear(&rig, step_other.slot);
@@ -145,8 +145,8 @@ static void setup_handle(void)
 {
     rig_reset(8 * MB);
     step_held = 0;
-    step_main = rig_create(0, 0, "");
-    step_other = rig_create(0, 0, "");
+    step_main = rig_create(0, 0);
+    step_other = rig_create(0, 0);
     put_some(step_other, 3, 24, 1);
     holding_clear(&rig, step_other.slot);
 }
@@ -173,7 +173,7 @@ static void leave_everything(void)
     uint32_t done;
     REQUIRE_OK(queue_get(&rig, step_main.slot, step_main.generation, &message, 1, &done, 0));
     get_next(step_main);
-    put_some(rig_create(0, ZI_NOTE_TASKS, "own"), 3, 24, 1);
+    put_some(rig_create(0, ZI_NOTE_TASKS), 3, 24, 1);
 }
 
 static void setup_dead(void)

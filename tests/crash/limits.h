@@ -30,7 +30,7 @@ static void limits_queues(void)
 {
     snprintf(rig_context, sizeof rig_context, "%d queues", LIMIT_QUEUES);
     rig_reset(256 * MB);
-    for (uint32_t i = 0; i < LIMIT_QUEUES; i++) limit_queues[i] = rig_create(0, 0, "");
+    for (uint32_t i = 0; i < LIMIT_QUEUES; i++) limit_queues[i] = rig_create(0, 0);
     for (int round = 0; round < LIMIT_ROUNDS; round++) {
         rig_run_and_die(limit_puts_everywhere);
         srand((uint32_t)rand());
@@ -129,7 +129,7 @@ static void limits_idle(void)
     limit_books *books = rig_books(sizeof *books);
     pid_t pids[LIMIT_SLEEPERS];
     rig_reset(32 * MB);
-    rig_queue queue = rig_create(0, 0, "");
+    rig_queue queue = rig_create(0, 0);
     for (uint32_t number = 0; number < LIMIT_SLEEPERS; number++)
         if ((pids[number] = rig_fork()) == 0) limit_sleeps(books, number, queue);
     while (ZI_LOAD(books->ready) < LIMIT_SLEEPERS) usleep(1000);

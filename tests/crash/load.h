@@ -73,7 +73,7 @@ static void load_aside(uint64_t turn)
     if (block_alloc(&rig, (uint64_t)rand() % MB, ZI_KIND_DATA, &block) == ZI_OK) block_free(&rig, block);
     if (turn % 64 != 0) return;
     rig_queue other;
-    if (queue_create(&rig, 0, turn % 128 ? ZI_NOTE_TASKS : ZI_NOTE_CLAIMS, "", &other.slot, &other.generation) == ZI_OK) {
+    if (queue_create(&rig, 0, turn % 128 ? ZI_NOTE_TASKS : ZI_NOTE_CLAIMS, 0, &other.slot, &other.generation) == ZI_OK) {
         for (uint64_t id = 0; id < 12; id++)
             if (item_put(other, id, 600, 1) != ZI_OK) break;
         uint64_t id;
@@ -293,7 +293,7 @@ static void load_test(load_plan plan)
     load_is = plan;
     load = rig_books(sizeof *load);
     rig_reset(32 * MB);
-    load_queue = rig_create(plan.maxsize, ZI_NOTE_TASKS, "");
+    load_queue = rig_create(plan.maxsize, ZI_NOTE_TASKS);
     load->last_delivery = zi_now();
     uint32_t deaths = load_run(pids, count);
     load_stop(pids, count);

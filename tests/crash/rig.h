@@ -143,10 +143,10 @@ typedef struct {
 static unsigned char rig_payload[ZI_INLINE_MAX];
 static uint32_t rig_claimant = ZI_NONE; /* this process's worker number, of task queues */
 
-static rig_queue rig_create(uint32_t maxsize, uint32_t noting, const char *title)
+static rig_queue rig_create(uint32_t maxsize, uint32_t noting)
 {
     rig_queue made;
-    REQUIRE_OK(queue_create(&rig, maxsize, noting, title, &made.slot, &made.generation));
+    REQUIRE_OK(queue_create(&rig, maxsize, noting, 0, &made.slot, &made.generation));
     return made;
 }
 

@@ -38,21 +38,14 @@ static void do_alloc_at_limit(void) { REQUIRE_OK(block_alloc(&rig, 6 * MB, ZI_KI
 static void do_sweep(void) { arena_sweep(&rig); }
 static void do_register(void) { REQUIRE_OK(arena_register(&rig)); }
 static void do_deregister(void) { arena_deregister(&rig); }
-static void do_create(void) { rig_create(0, 0, "new"); }
-static void do_create_joinable(void) { rig_create(7, ZI_NOTE_TASKS, ""); }
-static void do_create_known(void) { rig_create(0, ZI_NOTE_TASKS, "main"); }
+static void do_create(void) { rig_create(0, 0); }
+static void do_create_joinable(void) { rig_create(7, ZI_NOTE_TASKS); }
 static void do_reclaim(void) { queues_reclaim(&rig); }
 static void do_reserve(void) { participant_reserve(&rig, &step_reserved); }
 static void do_adopt(void) { REQUIRE_OK(participant_adopt(&rig, step_reserved)); }
 static void do_hold(void) { REQUIRE_OK(queue_hold(&rig, step_main.slot, step_main.generation)); }
 static void do_drop(void) { holding_clear(&rig, step_main.slot); }
 static void do_shut(void) { REQUIRE_OK(queue_shut(&rig, step_main.slot, step_main.generation, 0)); }
-
-static void do_find(void)
-{
-    uint32_t slot, generation;
-    REQUIRE_OK(queue_find(&rig, "main", &slot, &generation));
-}
 
 static void do_put_many(void)
 {
@@ -183,10 +176,8 @@ static const scenario scenarios[] = {
     {"adopt", setup_reserved, prepare_nothing, do_adopt, 1},
     {"create", setup_plain, prepare_nothing, do_create, 0},
     {"create: joinable", setup_plain, prepare_nothing, do_create_joinable, 0},
-    {"create: known title", setup_plain, prepare_nothing, do_create_known, 0},
     {"create: reclaim first", setup_unheld, prepare_nothing, do_create, 0},
     {"reclaim", setup_unheld, prepare_nothing, do_reclaim, 0},
-    {"find", setup_plain, prepare_nothing, do_find, 0},
     {"hold", setup_plain, prepare_nothing, do_hold, 0},
     {"drop", setup_plain, do_hold, do_drop, 0},
     {"shut", setup_bounded_sleepers, prepare_nothing, do_shut, 0},

@@ -75,7 +75,7 @@ static void survive(void)
     }
     check(step_held);
     survive_usable(step_main);
-    survive_usable(rig_create(0, 0, ""));
+    survive_usable(rig_create(0, 0));
     arena_deregister(&rig);
 }
 

@@ -59,11 +59,11 @@ def queue_of(backend: str, arena: Any, handle: tuple[int, int] | None = None, **
         backend: of *arena*.
         arena: holds it.
         handle: slot and generation.
-        make: maxsize, noting, title of a new one.
+        make: maxsize, noting, named of a new one.
     """
     if handle is None:
         handle = arena.create_queue(
-            make.get("maxsize", 0), make.get("noting", NOTE_NOTHING), make.get("title", b"")
+            make.get("maxsize", 0), make.get("noting", NOTE_NOTHING), make.get("named", False)
         )
     queue = core(backend).MessageQueue()
     queue._attach(arena, *handle)

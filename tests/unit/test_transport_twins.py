@@ -80,7 +80,7 @@ class Twins:
         self.files = {backend: File() for backend in BACKENDS}
         self.arenas = {name: file.create(name) for name, file in self.files.items()}
         self.queues = {
-            name: queue_of(name, arena, maxsize=maxsize, noting=noting, title=b"twin")
+            name: queue_of(name, arena, maxsize=maxsize, noting=noting)
             for name, arena in self.arenas.items()
         }
 
@@ -237,16 +237,12 @@ def test_queues_come_and_go() -> None:
     more: dict[str, list[Any]] = {name: [] for name in BACKENDS}
 
     def make(name: str, arena: Any, queue: Any) -> None:
-        more[name].append(queue_of(name, arena, title=b"q%d" % len(more[name])))
+        more[name].append(queue_of(name, arena, named=len(more[name]) % 2 == 1))
 
     for _ in range(20):
         twins.both(make)
-    twins.both(lambda name, arena, queue: arena.find_queue(b"q7"))
-    twins.both(lambda name, arena, queue: arena.find_queue(b"nobody"))
-    twins.both(lambda name, arena, queue: arena.create_queue(0, 0, b"t" * 64))
     twins.both(lambda name, arena, queue: more[name].clear())
     twins.both(make)
-    twins.both(lambda name, arena, queue: arena.find_queue(b"q7"))
     twins.both(lambda name, arena, queue: (arena.held(0), arena.holders(0)))
     twins.both(lambda name, arena, queue: arena.holders(99))
     twins.both(lambda name, arena, queue: queue_of(name, arena, (0, 99)))
@@ -272,11 +268,9 @@ def test_both_in_one_arena(maker: str) -> None:
     first = file.create(maker)
     seconds = {name: file.attach(name) for name in BACKENDS}
     assert seconds[NATIVE].token == seconds[PURE].token == 7
-    queue = queue_of(maker, first, title=b"shared")
+    queue = queue_of(maker, first)
     for name, arena in seconds.items():
-        handle = arena.find_queue(b"shared")
-        assert handle == queue._handle[1:]
-        other = queue_of(name, arena, handle)
+        other = queue_of(name, arena, queue._handle[1:])
         queue.put(name)
         assert other.get() == name
         other.put(np.arange(30_000))

@@ -309,25 +309,10 @@ static PyObject *arena_create_queue(PyObject *object, PyObject *args)
 {
     zi_arena_object *self = (zi_arena_object *)object;
     unsigned int maxsize, noting;
-    const char *title;
-    if (!PyArg_ParseTuple(args, "IIy:create_queue", &maxsize, &noting, &title)) return NULL;
-    if (strlen(title) >= ZI_TITLE_NBYTES)
-        return PyErr_Format(PyExc_ValueError, "a queue's name has at most %d bytes: %zu",
-                            ZI_TITLE_NBYTES - 1, strlen(title));
+    int named;
+    if (!PyArg_ParseTuple(args, "IIp:create_queue", &maxsize, &noting, &named)) return NULL;
     uint32_t slot = 0, generation = 0;
-    zi_status status = queue_create(&self->view, maxsize, noting, title, &slot, &generation);
-    if (status != ZI_OK) return native_raise(self->state, status, &self->view);
-    return Py_BuildValue("II", slot, generation);
-}
-
-static PyObject *arena_find_queue(PyObject *object, PyObject *args)
-{
-    zi_arena_object *self = (zi_arena_object *)object;
-    const char *title;
-    if (!PyArg_ParseTuple(args, "y:find_queue", &title)) return NULL;
-    uint32_t slot = 0, generation = 0;
-    zi_status status = queue_find(&self->view, title, &slot, &generation);
-    if (status == ZI_EMPTY) Py_RETURN_NONE;
+    zi_status status = queue_create(&self->view, maxsize, noting, (uint32_t)named, &slot, &generation);
     if (status != ZI_OK) return native_raise(self->state, status, &self->view);
     return Py_BuildValue("II", slot, generation);
 }
@@ -501,8 +486,7 @@ static PyObject *arena_get_token(PyObject *object, void *closure)
 }
 
 static PyMethodDef arena_methods[] = {
-    {"create_queue", arena_create_queue, METH_VARARGS, "(maxsize, noting, title) -> (slot, generation)"},
-    {"find_queue", arena_find_queue, METH_VARARGS, "(title) -> (slot, generation) or None"},
+    {"create_queue", arena_create_queue, METH_VARARGS, "(maxsize, noting, named) -> (slot, generation)"},
     {"allocate", arena_allocate, METH_O, "(nbytes) -> Block"},
     {"sweep", arena_sweep_py, METH_NOARGS, "Return what dead processes held; how many were dead."},
     {"trim", arena_trim_py, METH_O, "Give free memory beyond *keep* bytes back to the system."},

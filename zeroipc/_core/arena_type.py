@@ -34,7 +34,7 @@ from .participant import (
     participant_reserve,
     participant_row,
 )
-from .registry import TITLE_NBYTES, handle_any, queue_create, queue_find
+from .registry import handle_any, queue_create
 from .shrink import queues_shrink
 from .status import NO_ROOM, OK, Status, error_of
 from .sweep import arena_await_space, arena_deregister, arena_register, arena_sweep
@@ -359,32 +359,19 @@ class Arena:
         if more or self.view.arena.reserved > KEEP:
             self._trimmer.start()
 
-    def create_queue(self, maxsize: int, noting: int, title: bytes) -> tuple[int, int]:
-        """Make a queue, or find it by its title; return its slot and generation.
+    def create_queue(self, maxsize: int, noting: int, named: bool) -> tuple[int, int]:
+        """Make a queue; return its slot and generation.
 
         Args:
             maxsize: most items; 0: no bound.
             noting: NOTE_NOTHING, NOTE_TASKS or NOTE_CLAIMS.
-            title: at most 63 bytes; empty: none.
+            named: whether strangers may find it by a name.
 
         Raises:
             ShmFullError: no memory, or no free slot.
-            ValueError: the title is too long.
         """
         check_outermost("create_queue")
-        if len(title) >= TITLE_NBYTES:
-            raise ValueError(f"a queue's name has at most {TITLE_NBYTES - 1} bytes: {len(title)}")
-        status, slot, generation = queue_create(self.view, maxsize, noting, title)
-        if status is not OK:
-            raise error_of(status, self.view)
-        return slot, generation
-
-    def find_queue(self, title: bytes) -> tuple[int, int] | None:
-        """Return the slot and generation of the queue with this title; None: there is none."""
-        check_outermost("find_queue")
-        status, slot, generation = queue_find(self.view, title)
-        if status is Status.EMPTY:
-            return None
+        status, slot, generation = queue_create(self.view, maxsize, noting, named)
         if status is not OK:
             raise error_of(status, self.view)
         return slot, generation

@@ -117,7 +117,7 @@
 #define ZI_DATA_OFFSET 0x2412000
 
 /* Both sides of an arena must agree on all of the transport's layouts. */
-#define ZI_LAYOUT_SUM UINT64_C(0x82e8d094)
+#define ZI_LAYOUT_SUM UINT64_C(0xed99c5ce)
 
 /* Header of a named segment, version 2, at offset 0. */
 typedef struct zi_table {
@@ -412,9 +412,9 @@ typedef struct zi_queue {
     uint8_t pad_148[4];
     /* tasks whose takers died, told to one join | who is being counted << 32 */
     uint64_t lost;
-    /* name to attach by, NUL-padded; empty: none */
-    char title[64];
-    uint8_t pad_224[32];
+    /* 1: strangers may find it by a name */
+    uint32_t named;
+    uint8_t pad_164[92];
 } zi_queue;
 _Static_assert(offsetof(zi_queue, lock) == 0,
                "zi_queue.lock must be at 0");
@@ -458,8 +458,8 @@ _Static_assert(offsetof(zi_queue, claims) == 144,
                "zi_queue.claims must be at 144");
 _Static_assert(offsetof(zi_queue, lost) == 152,
                "zi_queue.lost must be at 152");
-_Static_assert(offsetof(zi_queue, title) == 160,
-               "zi_queue.title must be at 160");
+_Static_assert(offsetof(zi_queue, named) == 160,
+               "zi_queue.named must be at 160");
 _Static_assert(sizeof(zi_queue) == 256,
                "zi_queue must be 256 bytes");
 

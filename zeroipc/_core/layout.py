@@ -215,7 +215,7 @@ QUEUE = Layout(
         U32("tally", "block of the open tasks, or NONE: open | taking << 32 per participant"),
         U32("claims", "block of the item that each worker took last, or NONE"),
         U64("lost", "tasks whose takers died, told to one join | who is being counted << 32"),
-        Chars("title", 64, "name to attach by, NUL-padded; empty: none"),
+        U32("named", "1: strangers may find it by a name"),
     ),
     nbytes=256,
     doc="A message queue. Items in it: tail.item - head.item.",

@@ -58,7 +58,7 @@ def is_parent_dead(parent_pid: int) -> bool:
 def is_deserted(view: View, slot: int) -> bool:
     """Return whether every process that has the queue waits for an item of it.
 
-    A queue with a title may yet be found by it, and a handle on its way brings somebody.
+    A queue with a name may yet be found by it, and a handle on its way brings somebody.
     """
     flying = False
 
@@ -67,7 +67,7 @@ def is_deserted(view: View, slot: int) -> bool:
         flying = handle_any(view, slot)
         return OK
 
-    if view.queues[slot].title[0]:
+    if view.queues[slot].named:
         return False
     for index in range(view.arena.participants_used):
         if view.participants[index].pid != 0 and participant_row(view, index)[slot] == HOLDS:

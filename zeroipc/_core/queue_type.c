@@ -145,11 +145,11 @@ static int is_parent_dead(const zi_arena_object *arena)
 }
 
 /* Whether every process that has the queue waits for an item of it, so that none can ever
- * come.  A queue with a title may yet be found by it. */
+ * come.  A queue with a name may yet be found by it. */
 static int is_deserted(const zi_queue_object *self)
 {
     zi_view *view = &self->arena->view;
-    if (view->queues[self->slot].title[0]) return 0;
+    if (view->queues[self->slot].named) return 0;
     for (uint32_t index = 0; index < ZI_LOAD(view->arena->participants_used); index++)
         if (ZI_LOAD(view->participants[index].pid) != 0 &&
             ZI_LOAD(participant_row(view, index)[self->slot]) == ZI_HOLDS)

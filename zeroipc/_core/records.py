@@ -96,7 +96,7 @@ class SharedQueue(Record, layout=QUEUE):
     tally: int
     claims: int
     lost: int
-    title: memoryview
+    named: int
 
     @property
     def items(self) -> Wake:

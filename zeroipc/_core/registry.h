@@ -1,4 +1,4 @@
-/* Which queues an arena has: made, found by title, held, and reclaimed when nobody holds them.
+/* Which queues an arena has: made, held, and reclaimed when nobody holds them.
  *
  * A slot is free when no live row holds it and no handle to it is on its way.  A dropped
  * queue is only marked (a finalizer must not lock); the next creation reclaims it. */
@@ -6,8 +6,6 @@
 #define ZI_REGISTRY_H
 
 #include "sweep.h"
-
-enum { ZI_TITLE_NBYTES = 64 };
 
 /* Under A: whether a handle that names the slot is on its way. */
 static inline int handle_any(const zi_view *view, uint32_t slot)
@@ -81,7 +79,7 @@ static inline zi_status slot_take(zi_view *view, uint32_t *found)
 }
 
 /* Under A: fill a slot in; `used` last.  The blocks become the queue's after that. */
-static inline void slot_fill(zi_view *view, uint32_t slot, uint32_t maxsize, const char *title,
+static inline void slot_fill(zi_view *view, uint32_t slot, uint32_t maxsize, uint32_t named,
                              uint32_t chunk, uint32_t notes, uint32_t noting)
 {
     zi_queue *queue = &view->queues[slot];
@@ -95,8 +93,7 @@ static inline void slot_fill(zi_view *view, uint32_t slot, uint32_t maxsize, con
     queue->tally = noting == ZI_NOTE_TASKS ? notes : ZI_NONE;
     queue->claims = noting == ZI_NOTE_CLAIMS ? notes : ZI_NONE;
     queue->head_cpu = queue->tail_cpu = zi_this_cpu();
-    memset(queue->title, 0, ZI_TITLE_NBYTES);
-    strncpy(queue->title, title, ZI_TITLE_NBYTES - 1);
+    queue->named = named;
     ZI_STORE(queue->head, cursor_pack(start));
     ZI_STORE(queue->tail, cursor_pack(start));
     view->blocks[chunk].queue = slot;
@@ -108,33 +105,9 @@ static inline void slot_fill(zi_view *view, uint32_t slot, uint32_t maxsize, con
     if (notes != ZI_NONE) ZI_STORE(view->blocks[notes].owner, (uint32_t)ZI_QUEUED);
 }
 
-/* Under A: the slot of the queue with this title, or NONE. */
-static inline uint32_t slot_find(const zi_view *view, const char *title)
-{
-    for (uint32_t slot = 0; title[0] && slot < view->arena->queues_used; slot++) {
-        const zi_queue *queue = &view->queues[slot];
-        if (queue->used && strncmp(queue->title, title, ZI_TITLE_NBYTES) == 0) return slot;
-    }
-    return ZI_NONE;
-}
-
-/* Attach to the queue with *title*.  ZI_OK or ZI_EMPTY: there is none. */
-static inline zi_status queue_find(zi_view *view, const char *title, uint32_t *slot, uint32_t *generation)
-{
-    zi_status status = arena_lock(view);
-    if (status != ZI_OK) return status;
-    *slot = slot_find(view, title);
-    if (*slot != ZI_NONE) {
-        *generation = view->queues[*slot].generation;
-        holding_set(view, *slot);
-    }
-    arena_unlock(view);
-    return *slot == ZI_NONE ? ZI_EMPTY : ZI_OK;
-}
-
-/* Make a queue of at most *maxsize* items (0: no bound) that this process holds; with a
- * *title* that is taken already, attach to that queue instead.  *noting*: NOTE_... */
-static inline zi_status queue_create(zi_view *view, uint32_t maxsize, uint32_t noting, const char *title,
+/* Make a queue of at most *maxsize* items (0: no bound) that this process holds.  *noting*:
+ * NOTE_...; *named*: whether strangers may find it. */
+static inline zi_status queue_create(zi_view *view, uint32_t maxsize, uint32_t noting, uint32_t named,
                                      uint32_t *slot, uint32_t *generation)
 {
     uint32_t chunk, notes = ZI_NONE;
@@ -147,20 +120,17 @@ static inline zi_status queue_create(zi_view *view, uint32_t maxsize, uint32_t n
         if (status == ZI_OK) memset(block_bytes(view, notes), noting == ZI_NOTE_CLAIMS ? 0xFF : 0, nbytes);
     }
     if (status == ZI_OK) status = arena_lock(view);
-    int made = 0;
     if (status == ZI_OK) {
-        *slot = slot_find(view, title);
-        if (*slot != ZI_NONE) {
-            holding_set(view, *slot);
-        } else if ((status = slot_take(view, slot)) == ZI_OK) {
-            slot_fill(view, *slot, maxsize, title, chunk, notes, noting);
-            made = 1;
+        status = slot_take(view, slot);
+        if (status == ZI_OK) {
+            slot_fill(view, *slot, maxsize, named, chunk, notes, noting);
+            *generation = view->queues[*slot].generation;
         }
-        if (status == ZI_OK) *generation = view->queues[*slot].generation;
         arena_unlock(view);
     }
-    if (!made) block_free(view, chunk);
-    if (!made && notes != ZI_NONE) block_free(view, notes);
+    if (status == ZI_OK) return ZI_OK;
+    block_free(view, chunk);
+    if (notes != ZI_NONE) block_free(view, notes);
     return status;
 }
 

@@ -1,4 +1,4 @@
-"""Which queues an arena has: made, found by title, held, and reclaimed when nobody holds them.
+"""Which queues an arena has: made, held, and reclaimed when nobody holds them.
 
 A slot is free when no live row holds it and no handle to it is on its way. A dropped queue is
 only marked (a finalizer must not lock); the next creation reclaims it.
@@ -61,8 +61,6 @@ from .wait import (
     wake_decide,
     wake_retract,
 )
-
-TITLE_NBYTES = 64
 
 
 def handle_any(view: View, slot: int) -> bool:
@@ -138,7 +136,7 @@ def slot_take(view: View) -> tuple[Status, int]:
 
 
 def slot_fill(
-    view: View, slot: int, maxsize: int, title: bytes, chunk: int, notes: int, noting: int
+    view: View, slot: int, maxsize: int, named: bool, chunk: int, notes: int, noting: int
 ) -> None:
     """Under A: fill a slot in; `used` last. The blocks become the queue's after that."""
     queue = view.queues[slot]
@@ -151,7 +149,7 @@ def slot_fill(
     queue.tally = notes if noting == NOTE_TASKS else NONE
     queue.claims = notes if noting == NOTE_CLAIMS else NONE
     queue.head_cpu = queue.tail_cpu = this_cpu()
-    queue.title[:] = title.ljust(TITLE_NBYTES, b"\0")
+    queue.named = named
     queue.head = queue.tail = cursor_pack(0, chunk, 0)
     view.blocks[chunk].queue = slot
     if notes != NONE:
@@ -163,53 +161,18 @@ def slot_fill(
         view.blocks[notes].owner = QUEUED
 
 
-def slot_find(view: View, title: bytes) -> int:
-    """Under A: the slot of the queue with this title, or NONE."""
-    wanted = title.ljust(TITLE_NBYTES, b"\0")
-    for slot in range(view.arena.queues_used if title else 0):
-        queue = view.queues[slot]
-        if queue.used and bytes(queue.title) == wanted:
-            return slot
-    return NONE
+def queue_create(view: View, maxsize: int, noting: int, named: bool) -> tuple[Status, int, int]:
+    """Make a queue of at most *maxsize* items (0: no bound) that this process holds.
 
-
-def queue_find(view: View, title: bytes) -> tuple[Status, int, int]:
-    """Attach to the queue with *title*: its slot and generation. EMPTY: there is none."""
+    *noting*: NOTE_...; *named*: whether strangers may find it. Returns its slot and generation.
+    """
     slot = generation = NONE
 
     def work() -> Status:
         nonlocal slot, generation
-        slot = slot_find(view, title)
-        if slot == NONE:
-            return Status.EMPTY
-        generation = view.queues[slot].generation
-        holding_set(view, slot)
-        return OK
-
-    return arena_locked(view, work), slot, generation
-
-
-def queue_create(view: View, maxsize: int, noting: int, title: bytes) -> tuple[Status, int, int]:
-    """Make a queue of at most *maxsize* items (0: no bound) that this process holds.
-
-    With a *title* that is taken already, attach to that queue instead. *noting*: NOTE_...
-    Returns its slot and generation.
-    """
-    slot = generation = NONE
-    made = False
-
-    def work() -> Status:
-        nonlocal slot, generation, made
-        status = OK
-        slot = slot_find(view, title)
-        if slot != NONE:
-            holding_set(view, slot)
-        else:
-            status, slot = slot_take(view)
-            if status is OK:
-                slot_fill(view, slot, maxsize, title, chunk, notes, noting)
-                made = True
+        status, slot = slot_take(view)
         if status is OK:
+            slot_fill(view, slot, maxsize, named, chunk, notes, noting)
             generation = view.queues[slot].generation
         return status
 
@@ -226,7 +189,7 @@ def queue_create(view: View, maxsize: int, noting: int, title: bytes) -> tuple[S
             block_bytes(view, notes, nbytes)[:] = fill * nbytes
     if status is OK:
         status = arena_locked(view, work)
-    if not made:
+    if status is not OK:
         block_free(view, chunk)
         if notes != NONE:
             block_free(view, notes)

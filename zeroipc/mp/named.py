@@ -18,7 +18,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from multiprocessing import util
@@ -54,8 +53,7 @@ def open_or_create(queue: Any, name: str, maxsize: int) -> None:
         record = _read(fd)
         if not _attach(queue, record):
             try:
-                # The title marks a queue that strangers may find; nobody searches for it.
-                queue._create(maxsize, queue._noting, secrets.token_hex(16).encode())
+                queue._create(maxsize, queue._noting, named=True)
             except BaseException:
                 path.unlink()
                 raise

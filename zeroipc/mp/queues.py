@@ -39,9 +39,9 @@ __getattr__ = names_of(__name__)
 class _SharedQueue(Bridged, core.MessageQueue):  # type: ignore[misc, name-defined]
     """What the three queues have in common: being made, being sent, being freed."""
 
-    def _create(self, maxsize: int, noting: int, title: bytes = b"") -> None:
+    def _create(self, maxsize: int, noting: int, named: bool = False) -> None:
         home = transport.home()
-        slot, generation = home.arena.create_queue(maxsize, noting, title)
+        slot, generation = home.arena.create_queue(maxsize, noting, named)
         self._attach(home.arena, slot, generation)
 
     def _check_open(self) -> None:
