@@ -63,7 +63,7 @@ MUTANTS = [
     ),
     Mutant(
         "no repair of the arena",
-        "arena.h",
+        "blocks.h",
         "    arena_repair(view);\n    mutex_mended",
         "    mutex_mended",
         step("put: new blocks"),
@@ -152,7 +152,7 @@ MUTANTS = [
     ),
     Mutant(
         "a block taken with the numbers of its last use",
-        "arena.h",
+        "blocks.h",
         "    block->queue = block->item = block->link = ZI_NONE;\n",
         "",
         step("put: new blocks"),
@@ -166,7 +166,7 @@ MUTANTS = [
     ),
     Mutant(
         "a reclaim that is not finished after a death",
-        "arena.h",
+        "blocks.h",
         "            ZI_STORE(block->owner, ZI_FREE);\n    }",
         "            ;\n    }",
         step("reclaim"),
@@ -180,14 +180,14 @@ MUTANTS = [
     ),
     Mutant(
         "a sweep cut short that never tells of queues nobody holds",
-        "arena.h",
+        "blocks.h",
         "    ZI_STORE(arena->queues_dirty, 1);\n}",
         "}",
         step("sweep: not registered"),
     ),
     Mutant(
         "memory given back before it is noted",
-        "arena.h",
+        "alloc.h",
         "        ZI_STORE(block->backed, 0);\n",
         "",
         step("trim"),
@@ -201,7 +201,7 @@ MUTANTS = [
     ),
     Mutant(
         "a reservation that fails half-way and stays",
-        "arena.h",
+        "blocks.h",
         "    arena_punch(view, block->offset + begun,",
         "    if (0) arena_punch(view, block->offset + begun,",
         BASICS,

@@ -26,8 +26,9 @@ from zeroipc._core.layout import (
     PARTICIPANT,
     QUEUE,
 )
-from zeroipc._core.mqueue import Cursor, cursor_load, cursor_pack, items_between, tally_open
+from zeroipc._core.notes import tally_open
 from zeroipc._core.records import struct_of
+from zeroipc._core.ring import Cursor, cursor_load, cursor_pack, items_between
 from zeroipc.errors import ClosedError, OwnerDiedError, SegmentFormatError
 
 ROOT = Path(__file__).parents[2]

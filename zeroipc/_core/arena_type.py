@@ -11,19 +11,10 @@ from mmap import mmap
 from typing import Any
 
 from ..errors import ShmFullError
-from .arena import (
-    View,
-    arena_check,
-    arena_format,
-    arena_locked,
-    arena_trim,
-    block_alloc,
-    block_free,
-    block_unlend,
-    pages_of,
-)
+from .alloc import arena_trim, block_alloc
+from .arena import View, arena_check, arena_format, pages_of
+from .blocks import arena_locked, block_free, block_unlend
 from .layout import FREE, KIND_DATA, MESSAGE_BLOCKS, PAGE, QUEUES
-from .mqueue import Message
 from .mutex import check_outermost, here
 from .orphan import servants
 from .participant import (
@@ -35,6 +26,7 @@ from .participant import (
     participant_row,
 )
 from .registry import handle_any, queue_create
+from .ring import Message
 from .shrink import queues_shrink
 from .status import NO_ROOM, OK, Status, error_of
 from .sweep import arena_await_space, arena_deregister, arena_register, arena_sweep

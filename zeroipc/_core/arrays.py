@@ -15,8 +15,9 @@ from pickle import PickleBuffer
 from typing import Any
 
 from ..errors import MovedError
-from .arena import View, block_bytes, block_lend, block_lent_by
+from .arena import View
 from .arena_type import Block, Draft, draft_alloc
+from .blocks import block_bytes, block_lend, block_lent_by
 from .layout import (
     ARRAY_HEAD,
     INLINE_MAX,
@@ -26,8 +27,8 @@ from .layout import (
     PAYLOAD_ARRAY,
     PAYLOAD_LOAN,
 )
-from .mqueue import Message
 from .records import struct_of
+from .ring import Message
 from .status import Status, error_of
 
 MAX_NDIM = 64

@@ -9,17 +9,12 @@
 
 #include "registry.h"
 
-static inline uint32_t *queue_claims(const zi_view *view, uint32_t slot)
-{
-    return (uint32_t *)block_bytes(view, view->queues[slot].claims);
-}
-
 /* The item that worker *number* took last, or NONE while it has taken none or the item is
  * still in the queue. */
 static inline uint32_t claim_of(const zi_view *view, uint32_t slot, uint32_t number)
 {
     const zi_queue *queue = &view->queues[slot];
-    const uint32_t *claim = &queue_claims(view, slot)[number];
+    const uint32_t *claim = &queue_claims(view, queue)[number];
     uint32_t item = ZI_LOAD(*claim);
     if (item == ZI_NONE || queue_has_item(queue, item)) return ZI_NONE;
     return ZI_LOAD(*claim); /* again: the claim may have been void, and its item just taken */

@@ -7,21 +7,21 @@ before the commit, the repair of the lock voids the claim before anyone else can
 
 from __future__ import annotations
 
-from .arena import LOCK_PATIENCE_NS, View
+from .arena import View
+from .blocks import LOCK_PATIENCE_NS
 from .layout import NONE, PAYLOAD_CANCELLED, RECORD, RECORD_LINK
-from .mqueue import (
+from .mqueue import queue_check, queue_locked
+from .notes import queue_claims
+from .records import SharedQueue
+from .ring import (
     ITEM_MASK,
     cursor_load,
     items_between,
-    queue_check,
-    queue_claims,
     queue_has_item,
-    queue_locked,
     queue_size,
     record_at,
     record_nbytes,
 )
-from .records import SharedQueue
 from .status import OK, Status
 from .wait import now
 

@@ -18,9 +18,10 @@ from multiprocessing.reduction import ForkingPickler
 from pickle import PickleBuffer, PicklingError
 from typing import TYPE_CHECKING, Any
 
-from .arena import block_bytes, block_free, block_unlend, class_pages
+from .arena import class_pages
 from .arena_type import Block, Draft, block_wrap, draft_alloc
 from .arrays import array_decode, array_encode, array_is, array_of_bytes, loan_take
+from .blocks import block_bytes, block_free, block_unlend
 from .layout import (
     INLINE_MAX,
     KIND_DATA,
@@ -45,7 +46,7 @@ from .status import Status, error_of
 
 if TYPE_CHECKING:
     from .arena_type import Arena
-    from .mqueue import Message
+    from .ring import Message
 
 PLAIN_ITEMS = 64
 PLAIN_DEPTH = 4

@@ -13,7 +13,8 @@ from multiprocessing.process import parent_process
 from typing import TYPE_CHECKING
 
 from ..errors import OwnerDiedError
-from .arena import View, arena_locked
+from .arena import View
+from .blocks import arena_locked
 from .participant import identity_index, participant_row
 from .registry import handle_any
 from .status import OK, Status

@@ -7,7 +7,7 @@
 #ifndef ZI_PARTICIPANT_H
 #define ZI_PARTICIPANT_H
 
-#include "arena.h"
+#include "blocks.h"
 
 #define ZI_ADOPT_NS UINT64_C(10000000000) /* a reserved entry nobody adopts is void after this */
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 
-from .arena import View, arena_locked, arena_reserve
+from .arena import View, arena_reserve
 from .atomics import release
+from .blocks import arena_locked
 from .layout import PARTICIPANTS, QUEUES, RESERVED_PID, ROWS_OFFSET
 from .owner import owner_alive, owner_start_time
 from .records import SharedParticipant

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from .arena import View
 from .arena_type import Arena
 from .layout import STATE_OPEN
-from .mqueue import Message, queue_get, queue_locked, queue_put, queue_size
+from .mqueue import queue_get, queue_locked, queue_put
 from .mutex import TICK_NS
 from .orphan import HOLDS, HOLDS_WAITING, check_orphan, holding_note, is_alone
 from .records import SharedQueue, Wake
+from .ring import Message, queue_size
 from .shrink import queue_is_large
 from .status import NO_ROOM, OK, Status
 from .sweep import arena_await_space, queue_await_items, queue_await_room

@@ -673,7 +673,7 @@ static PyObject *queue_claim_as(PyObject *object, PyObject *argument)
     long number = parse_worker(self, argument);
     if (number < 0) return NULL;
     self->claimant = (uint32_t)number;
-    ZI_STORE(queue_claims(&self->arena->view, self->slot)[number], (uint32_t)ZI_NONE);
+    ZI_STORE(queue_claims(&self->arena->view, &self->arena->view.queues[self->slot])[number], (uint32_t)ZI_NONE);
     Py_RETURN_NONE;
 }
 

@@ -42,8 +42,8 @@ from .layout import (
     ROWS_OFFSET,
     STATE_OPEN,
 )
-from .mqueue import Message, queue_claims, queue_has_item, queue_size
 from .mutex import check_outermost, here
+from .notes import queue_claims
 from .participant import identity_index
 from .patience import (
     GET_SIDE,
@@ -56,6 +56,7 @@ from .patience import (
 )
 from .records import SharedQueue
 from .registry import queue_hold, queue_shut, task_done, tasks_await
+from .ring import Message, queue_has_item, queue_size
 from .status import NO_ROOM, OK, Status, error_of
 from .wait import now
 

@@ -6,16 +6,10 @@ only marked (a finalizer must not lock); the next creation reclaims it.
 
 from __future__ import annotations
 
-from .arena import (
-    LOCK_PATIENCE_NS,
-    View,
-    arena_locked,
-    arena_reserve,
-    block_alloc,
-    block_bytes,
-    block_free,
-)
+from .alloc import block_alloc
+from .arena import View, arena_reserve
 from .atomics import fence
+from .blocks import LOCK_PATIENCE_NS, arena_locked, block_bytes, block_free
 from .layout import (
     CHUNK_MIN,
     FREE,
@@ -36,18 +30,12 @@ from .layout import (
     STATE_SHUT,
     STATE_SHUT_NOW,
 )
-from .mqueue import (
-    cursor_pack,
-    queue_check,
-    queue_locked,
-    queue_size,
-    queue_tally,
-    tally_open,
-    tally_pack,
-)
+from .mqueue import queue_check, queue_locked
 from .mutex import TICK_NS, mutex_init
+from .notes import queue_tally, tally_open, tally_pack
 from .participant import holding_any, holding_clear, holding_set, identity_index
 from .records import SharedQueue
+from .ring import cursor_pack, queue_size
 from .status import OK, Status
 from .sweep import arena_tick
 from .wait import (

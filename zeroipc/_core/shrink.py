@@ -11,19 +11,13 @@ The items in the queue are tail.item - head.item at each step: none.
 
 from __future__ import annotations
 
-from .arena import View, block_alloc, block_free
+from .alloc import block_alloc
+from .arena import View
+from .blocks import block_free
 from .layout import CHUNK_MIN, KIND_RING, NONE, QUEUED
-from .mqueue import (
-    Spare,
-    chunk_nbytes,
-    cursor_load,
-    cursor_pack,
-    get_leave,
-    queue_locked,
-    queue_size,
-    record_link,
-)
+from .mqueue import queue_locked
 from .records import SharedQueue
+from .ring import Spare, chunk_nbytes, cursor_load, cursor_pack, get_leave, queue_size, record_link
 from .status import OK, Status
 
 

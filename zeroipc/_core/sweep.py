@@ -18,18 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .arena import (
-    View,
-    arena_locked,
-    arena_mark_all,
-    block_free,
-    block_lent_by,
-    block_unlend,
-)
+from .arena import View
 from .atomics import fence
+from .blocks import arena_locked, arena_mark_all, block_free, block_lent_by, block_unlend
 from .layout import ARENA, NONE, QUEUED, QUEUES, STATE_OPEN
-from .mqueue import queue_has_block, queue_locked, queue_size, queue_tally, tally_open
+from .mqueue import queue_has_block, queue_locked
 from .mutex import TICK_NS
+from .notes import queue_tally, tally_open
 from .participant import (
     identity_index,
     participant_dead,
@@ -38,6 +33,7 @@ from .participant import (
     participant_row,
 )
 from .records import SharedQueue, Wake
+from .ring import queue_size
 from .status import OK, Status
 from .wait import (
     EVERYBODY,

@@ -3,7 +3,8 @@
 Both may be at work in one arena at the same time. The same names, steps and messages are in
 the C files beside these:
 
-    arena.py participant.py mqueue.py sweep.py registry.py claims.py shrink.py   algorithms
+    arena.py blocks.py alloc.py participant.py ring.py notes.py mqueue.py        algorithms
+    sweep.py registry.py claims.py shrink.py
     atomics.py mutex.py wait.py owner.py records.py status.py                    what they need
     arena_type.py queue_type.py codec.py arrays.py                               what users hold
 
