@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 
 import zeroipc
+from tests.support.peer import HAS_COMPILER
 from tests.support.programs import ROOT, TIMEOUT
 from zeroipc import Memory
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLE = re.compile(r"(?ms)^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?")
 EXAMPLES = [match.groups(default="") for match in EXAMPLE.finditer(TEXT)]
+EXAMPLE_IN_C = re.compile(r"(?ms)^```c\n(.*?)^```\n")
+SESSION = re.compile(r"(?ms)^```pycon\n(.*?)^```\n")
+WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 ELSEWHERE = "# ... elsewhere ...\n"
 QUICK_START = """\
 from zeroipc import Memory, Array
@@ -83,6 +87,25 @@ def test_the_quick_start_runs_in_two_processes(
         assert run(imports + elsewhere, tmp_path, name) == "0.95\n"
     finally:
         Memory.remove(name)
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason="the example in C needs gcc")
+def test_the_example_in_c(tmp_path: Path, segment_name: str) -> None:
+    (program,), (session,) = EXAMPLE_IN_C.findall(TEXT), SESSION.findall(TEXT)
+    source = tmp_path / "program.c"
+    source.write_text(program.replace('"/analytics"', f'"/{segment_name}"'), encoding="utf-8")
+    compiled = str(tmp_path / "program")
+    subprocess.run(["gcc", *WARNINGS, str(source), "-o", compiled, "-lrt"], check=True)
+    run(QUICK_START, tmp_path, segment_name)
+    try:
+        done = subprocess.run([compiled], capture_output=True, text=True, check=True)
+        assert done.stdout == "0.95\n"
+        given, wanted = session.splitlines()
+        imports = "from zeroipc import Memory, Array\nimport numpy as np\n"
+        line = f"print(repr({given.removeprefix('>>> ')}))\n"
+        assert run(imports + line, tmp_path, segment_name) == f"{wanted}\n"
+    finally:
+        Memory.remove(segment_name)
 
 
 def test_every_file_it_names_is_there() -> None:

@@ -1,0 +1,17 @@
+/* Another implementation of ZeroIPC's named segments, for the tests.
+ *
+ * It is written from SPECIFICATION.md alone and shares no line with the package, so what both
+ * understand is what the specification says. Like other C and C++ programs it polls: it sleeps on
+ * no futex, wakes nobody, and does not know of the entry `.wait`.
+ */
+#define _GNU_SOURCE /* flock, shm_open, posix_fallocate under -std=c11 */
+#include <stdbool.h>
+
+#include "array.h"
+#include "queue.h"
+
+int main(void) {
+    const Command *const families[] = {SEGMENT_COMMANDS, ARRAY_COMMANDS, QUEUE_COMMANDS, NULL};
+    serve(families);
+    return 0;
+}

@@ -1,0 +1,420 @@
+/* Segments and their tables: SPECIFICATION.md, "Segments" and "Table". */
+#ifndef PEER_SEGMENT_H
+#define PEER_SEGMENT_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "element.h"
+
+#define MAGIC 0x5A49504Du
+#define DEFAULT_SLOTS 64
+#define NAME_MAX_BYTES 31
+
+typedef struct {
+    _Atomic uint32_t magic;
+    uint32_t version;
+    _Atomic uint32_t entry_count;
+    uint32_t max_entries;
+    uint64_t memory_size;
+    _Atomic uint64_t next_offset;
+} Table;
+
+typedef struct {
+    char name[NAME_MAX_BYTES + 1];
+    uint64_t offset, size;
+} Entry;
+
+typedef struct {
+    _Atomic uint32_t magic;
+    uint32_t version;
+    _Atomic uint32_t entry_count;
+    _Atomic uint32_t next_offset;
+} EarlyTable;
+
+typedef struct {
+    char name[NAME_MAX_BYTES + 1];
+    uint32_t offset, size;
+} EarlyEntry;
+
+_Static_assert(sizeof(Table) == 32 && sizeof(Entry) == 48, "version 2");
+_Static_assert(sizeof(EarlyTable) == 16 && sizeof(EarlyEntry) == 40, "version 1, early");
+
+/* The segment that this process works on. */
+static struct {
+    int file;
+    uint8_t *base;
+    uint64_t size;
+    bool early; /* the form with 32-bit offsets */
+    uint64_t slots;
+} segment = {.file = -1};
+
+static uint64_t up8(uint64_t n) { return (n + 7) & ~UINT64_C(7); }
+
+/* --- waiting: look, and look again; nobody wakes us */
+
+static void pause_a_little(unsigned *tries) {
+    if (++*tries < 64) {
+        return;
+    }
+    if (*tries < 1000) {
+        sched_yield();
+        return;
+    }
+    nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+}
+
+static int64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* --- the table */
+
+static uint32_t entry_count(void) {
+    return atomic_load_explicit(&((Table *)(void *)segment.base)->entry_count,
+                                memory_order_acquire);
+}
+
+/* Copies entry i, of either form. */
+static Entry entry_at(uint64_t i) {
+    if (!segment.early) {
+        return ((Entry *)(void *)(segment.base + sizeof(Table)))[i];
+    }
+    const EarlyEntry *early = (EarlyEntry *)(void *)(segment.base + sizeof(EarlyTable)) + i;
+    Entry entry = {.offset = early->offset, .size = early->size};
+    memcpy(entry.name, early->name, sizeof entry.name);
+    return entry;
+}
+
+static void write_entry(uint64_t i, const char *name, uint64_t offset, uint64_t size) {
+    Entry entry = {.offset = offset, .size = size};
+    EarlyEntry early = {.offset = (uint32_t)offset, .size = (uint32_t)size};
+    memcpy(entry.name, name, strlen(name));
+    memcpy(early.name, name, strlen(name));
+    if (segment.early) {
+        memcpy(segment.base + sizeof(EarlyTable) + i * sizeof early, &early, sizeof early);
+    } else {
+        memcpy(segment.base + sizeof(Table) + i * sizeof entry, &entry, sizeof entry);
+    }
+}
+
+static uint64_t table_end(void) {
+    return segment.early ? sizeof(EarlyTable) + segment.slots * sizeof(EarlyEntry)
+                         : sizeof(Table) + segment.slots * sizeof(Entry);
+}
+
+static uint64_t next_offset(void) {
+    return segment.early ? ((EarlyTable *)(void *)segment.base)->next_offset
+                         : ((Table *)(void *)segment.base)->next_offset;
+}
+
+static void set_next_offset(uint64_t next) {
+    if (segment.early) {
+        ((EarlyTable *)(void *)segment.base)->next_offset = (uint32_t)next;
+    } else {
+        ((Table *)(void *)segment.base)->next_offset = next;
+    }
+}
+
+/* Finds an entry, which may be missing. */
+static bool find(const char *name, Entry *found) {
+    uint64_t count = entry_count();
+    if (count > segment.slots) {
+        fail("damaged: %" PRIu64 " entries, %" PRIu64 " slots", count, segment.slots);
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        *found = entry_at(i);
+        if (strncmp(found->name, name, sizeof found->name) == 0) {
+            for (unsigned tries = 0; found->offset == 0 && tries < 2000;) {
+                pause_a_little(&tries); /* somebody is writing it */
+                *found = entry_at(i);
+            }
+            if (found->offset % 8 || found->offset < table_end() ||
+                found->offset > segment.size || found->size > segment.size - found->offset) {
+                fail("damaged: %s is outside the segment", name);
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+static Entry entry_of(const char *name) {
+    Entry entry;
+    if (!segment.base) {
+        fail("no segment is open");
+    }
+    if (!find(name, &entry)) {
+        fail("no such structure: %s", name);
+    }
+    return entry;
+}
+
+/* The structure NAME, which has at least so many bytes. */
+static void *structure(const char *name, uint64_t least, uint64_t *size) {
+    Entry entry = entry_of(name);
+    if (entry.size < least) {
+        fail("%s has only %" PRIu64 " bytes", name, entry.size);
+    }
+    if (size) {
+        *size = entry.size;
+    }
+    return segment.base + entry.offset;
+}
+
+/* Adding: begin takes the writers' lock and gives the space; end makes it a structure. */
+typedef struct {
+    uint64_t offset, size;
+    void *bytes; /* all zero */
+} Space;
+
+static Space begin_add(const char *name, uint64_t size) {
+    Entry there;
+    if (!segment.base) {
+        fail("no segment is open");
+    }
+    if (strlen(name) > NAME_MAX_BYTES) {
+        fail("too long: %s", name);
+    }
+    flock(segment.file, LOCK_EX);
+    uint64_t offset = up8(next_offset());
+    const char *refused = find(name, &there)                  ? "exists"
+                          : entry_count() == segment.slots    ? "finds the table full"
+                          : size > segment.size ||
+                                  offset > segment.size - size ? "finds no room"
+                                                               : NULL;
+    if (refused) {
+        flock(segment.file, LOCK_UN);
+        fail("%s %s", name, refused);
+    }
+    memset(segment.base + offset, 0, size);
+    return (Space){offset, size, segment.base + offset};
+}
+
+static void end_add(const char *name, Space space) {
+    uint32_t count = entry_count();
+    write_entry(count, name, space.offset, space.size);
+    set_next_offset(space.offset + space.size);
+    atomic_store_explicit(&((Table *)(void *)segment.base)->entry_count, count + 1,
+                          memory_order_release);
+    flock(segment.file, LOCK_UN);
+}
+
+/* --- segments */
+
+static void close_segment(void) {
+    if (segment.base) {
+        munmap(segment.base, segment.size);
+        segment.base = NULL;
+    }
+    if (segment.file >= 0) {
+        close(segment.file);
+        segment.file = -1;
+    }
+}
+
+static void map_segment(uint64_t size) {
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, segment.file, 0);
+    if (base == MAP_FAILED) {
+        fail("mmap: %s", strerror(errno));
+    }
+    segment.base = base;
+    segment.size = size;
+}
+
+static void shm_path(char *path, size_t room, const char *name) {
+    snprintf(path, room, "/%s", name + (*name == '/'));
+}
+
+/* Waits until a segment has a size and the magic word; maps all of the file. */
+static void attach(const char *path) {
+    struct stat facts = {0};
+    int64_t deadline = now_ms() + 5000;
+    for (unsigned tries = 0;; pause_a_little(&tries)) {
+        close_segment();
+        segment.file = shm_open(path, O_RDWR, 0);
+        if (segment.file < 0 || fstat(segment.file, &facts) < 0) {
+            fail("%s: %s", path, strerror(errno));
+        }
+        if (facts.st_size >= (off_t)sizeof(Table)) {
+            posix_fallocate(segment.file, 0, facts.st_size);
+            map_segment((uint64_t)facts.st_size);
+            uint32_t magic = atomic_load_explicit(&((Table *)(void *)segment.base)->magic,
+                                                  memory_order_acquire);
+            if (magic == MAGIC) {
+                return;
+            }
+            if (magic != 0) {
+                fail("not a segment: its magic is %" PRIX32, magic);
+            }
+        }
+        if (now_ms() > deadline) {
+            fail("%s is not ready", path);
+        }
+    }
+}
+
+/* Finds which of the forms a segment has, and its slots. */
+static void read_table(void) {
+    Table *table = (Table *)(void *)segment.base;
+    uint64_t file_size = segment.size;
+    bool wide = table->memory_size == file_size && table->next_offset >= sizeof(Table) &&
+                table->next_offset <= file_size;
+    if (table->version != 1 && table->version != 2) {
+        fail("version %" PRIu32, table->version);
+    }
+    segment.early = table->version == 1 && !wide;
+    if (!segment.early && table->memory_size < segment.size) {
+        segment.size = table->memory_size;
+    }
+    segment.slots = segment.early ? 0 : table->max_entries;
+    if (segment.slots == 0 && table->version == 2) {
+        segment.slots = DEFAULT_SLOTS;
+    }
+    if (segment.slots == 0) { /* version 1 does not say */
+        uint64_t header = segment.early ? sizeof(EarlyTable) : sizeof(Table);
+        uint64_t entry = segment.early ? sizeof(EarlyEntry) : sizeof(Entry);
+        uint64_t end = entry_count() ? entry_at(0).offset : next_offset();
+        segment.slots = end < header ? 0 : (end - header) / entry;
+    }
+    if (segment.slots == 0 || entry_count() > segment.slots || table_end() > next_offset() ||
+        next_offset() > segment.size || segment.size > file_size) {
+        fail("damaged: the table does not fit");
+    }
+}
+
+static void open_command(char **word) {
+    char path[300];
+    shm_path(path, sizeof path, word[0]);
+    attach(path);
+    read_table();
+    answer("%" PRIu32 " %" PRIu64 " %" PRIu64, ((Table *)(void *)segment.base)->version,
+           segment.size, segment.slots);
+}
+
+/* create SEGMENT SIZE SLOTS VERSION */
+static void create_command(char **word) {
+    char path[300];
+    uint64_t size = (uint64_t)number(word[1]), slots = (uint64_t)number(word[2]);
+    uint32_t version = (uint32_t)number(word[3]);
+    shm_path(path, sizeof path, word[0]);
+    close_segment();
+    segment.file = shm_open(path, O_RDWR | O_CREAT | O_EXCL, 0666);
+    if (segment.file < 0) {
+        fail("%s: %s", path, strerror(errno));
+    }
+    if (posix_fallocate(segment.file, 0, (off_t)size) != 0) {
+        shm_unlink(path);
+        fail("no room for %" PRIu64 " bytes", size);
+    }
+    map_segment(size);
+    segment.early = version == 1;
+    segment.slots = slots;
+    Table *table = (Table *)(void *)segment.base;
+    table->version = version;
+    if (!segment.early) {
+        table->max_entries = (uint32_t)slots;
+        table->memory_size = size;
+    }
+    set_next_offset(table_end());
+    atomic_store_explicit(&table->magic, MAGIC, memory_order_release);
+    answer("%" PRIu64, table_end());
+}
+
+static void close_command(char **word) {
+    (void)word;
+    close_segment();
+    answer("");
+}
+
+static void unlink_command(char **word) {
+    char path[300];
+    shm_path(path, sizeof path, word[0]);
+    if (shm_unlink(path) < 0) {
+        fail("%s: %s", path, strerror(errno));
+    }
+    answer("");
+}
+
+static void names_command(char **word) {
+    (void)word;
+    printf("ok");
+    for (uint64_t i = 0; i < entry_count(); i++) {
+        Entry entry = entry_at(i);
+        printf(" %.*s", NAME_MAX_BYTES, entry.name);
+    }
+    printf("\n");
+}
+
+/* table.find NAME: its offset and size */
+static void find_command_of_table(char **word) {
+    Entry entry = entry_of(word[0]);
+    answer("%" PRIu64 " %" PRIu64, entry.offset, entry.size);
+}
+
+static void add_command(char **word) {
+    Space space = begin_add(word[0], (uint64_t)number(word[1]));
+    end_add(word[0], space);
+    answer("%" PRIu64, space.offset);
+}
+
+/* As C++ programs add, step by step, version 2 only: table.claim SIZE takes space and an entry,
+ * table.name I NAME and table.place I OFFSET SIZE write it. */
+static void claim_command(char **word) {
+    Table *table = (Table *)(void *)segment.base;
+    uint64_t offset = up8(table->next_offset);
+    table->next_offset = offset + (uint64_t)number(word[0]);
+    answer("%" PRIu32 " %" PRIu64, atomic_fetch_add(&table->entry_count, 1), offset);
+}
+
+static Entry *claimed(const char *index) {
+    return (Entry *)(void *)(segment.base + sizeof(Table)) + number(index);
+}
+
+static void name_command(char **word) {
+    strncpy(claimed(word[0])->name, word[1], NAME_MAX_BYTES);
+    answer("");
+}
+
+static void place_command(char **word) {
+    Entry *entry = claimed(word[0]);
+    entry->size = (uint64_t)number(word[2]);
+    entry->offset = (uint64_t)number(word[1]);
+    answer("");
+}
+
+/* bytes NAME: all of a structure's, in hexadecimal */
+static void bytes_command(char **word) {
+    uint64_t size;
+    const uint8_t *bytes = structure(word[0], 0, &size);
+    printf("ok ");
+    for (uint64_t i = 0; i < size; i++) {
+        printf("%02x", bytes[i]);
+    }
+    printf("\n");
+}
+
+static const Command SEGMENT_COMMANDS[] = {
+    {"open", 1, open_command},
+    {"create", 4, create_command},
+    {"close", 0, close_command},
+    {"unlink", 1, unlink_command},
+    {"names", 0, names_command},
+    {"bytes", 1, bytes_command},
+    {"table.find", 1, find_command_of_table},
+    {"table.add", 2, add_command},
+    {"table.claim", 1, claim_command},
+    {"table.name", 2, name_command},
+    {"table.place", 3, place_command},
+    {0},
+};
+
+#endif
