@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from .arena import View, arena_punch, class_pages, pages_of
 from .blocks import arena_locked, arena_rescan, block_back, block_claim, block_free, block_take
-from .layout import (
-    CLASSES,
-    NONE,
-    PAGE,
-)
+from .layout import CLASSES, NONE, PAGE
 from .status import OK, Status
 
 TRIM_BATCH = 64

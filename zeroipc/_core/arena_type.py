@@ -1,20 +1,15 @@
-"""The types Arena and Block of the pure backend, and the draft of a message."""
+"""The type Arena of the pure backend."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import threading
-from dataclasses import dataclass
-from functools import lru_cache
-from mmap import mmap
-from typing import Any
 
-from ..errors import ShmFullError
-from .alloc import arena_trim, block_alloc
-from .arena import View, arena_check, arena_format, pages_of
-from .blocks import arena_locked, block_free, block_unlend
-from .layout import FREE, KIND_DATA, MESSAGE_BLOCKS, PAGE, QUEUES
+from .alloc import arena_trim
+from .arena import View, arena_check, arena_format
+from .block_type import Block, Extent, block_wrap, blocks_inherit
+from .blocks import arena_locked
+from .draft import Draft, draft_alloc
+from .layout import FREE, KIND_DATA, QUEUES
 from .mutex import check_outermost, here
 from .orphan import servants
 from .participant import (
@@ -26,270 +21,10 @@ from .participant import (
     participant_row,
 )
 from .registry import handle_any, queue_create
-from .ring import Message
 from .shrink import queues_shrink
-from .status import NO_ROOM, OK, Status, error_of
-from .sweep import arena_await_space, arena_deregister, arena_register, arena_sweep
-from .wait import now
-
-KEEP = 24 << 20
-"""Free bytes that stay warm when all is idle."""
-IDLE_MAX = 32 << 20
-"""Reserved bytes from which on the trimmer stays."""
-TRIM_PERIOD = 0.5
-TRIM_IDLE = 2
-TRIM_PATIENCE = 4
-
-_PROT_READ_WRITE = 0x3
-_MAP_SHARED = 0x01
-_MAP_PRIVATE = 0x02
-_MAP_FIXED = 0x10
-_mmap = ctypes.CDLL(None).mmap
-_mmap.restype = ctypes.c_void_p
-_mmap.argtypes = [
-    *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int),
-    *(ctypes.c_int, ctypes.c_int, ctypes.c_long),
-]
-
-
-# --- Trimmer: a thread that exists while there may be idle memory to give back -------------
-
-
-class Trimmer:
-    """Gives the idle memory of an arena back."""
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Start the thread unless it runs."""
-        if self._thread is None and not self._stop.is_set():
-            self._thread = threading.Thread(target=self._run, name="zeroipc-trim", daemon=True)
-            try:
-                self._thread.start()
-            except RuntimeError:  # the interpreter is shutting down
-                self._thread = None
-
-    def end(self) -> None:
-        """Stop the thread for good."""
-        self._stop.set()
-        if self._thread not in (None, threading.current_thread()):
-            self._thread.join()
-
-    def _run(self) -> None:
-        servants.add(threading.get_ident())
-        quiet = 0
-        while quiet < TRIM_PATIENCE and not self._stop.wait(TRIM_PERIOD):
-            count = queues_shrink(self._view)
-            while not self._stop.is_set():
-                once = arena_trim(self._view, KEEP, TRIM_IDLE)
-                count += once
-                if once == 0:
-                    break
-            quiet = 0 if count or self._view.arena.reserved > IDLE_MAX else quiet + 1
-        servants.discard(threading.get_ident())
-        self._thread = None
-
-
-# --- Block: memory of the arena that this process has ------------------------------------
-
-
-class Block:
-    """Memory of an arena that this process has; it goes back with its last view.
-
-    It is a ctypes array over the mapping, of a class for its length, because an object of
-    Python code can export a buffer by itself only since 3.12: memoryviews and NumPy arrays
-    over it keep it alive.
-    """
-
-    _arena: Arena | None = None
-    id: int
-    nbytes: int
-    identity: int
-    address: int
-    received: bool
-    """Whether it came with a message."""
-    message: Message | None = None
-    """The one that it goes or went with."""
-
-    @property
-    def moved(self) -> bool:
-        """Whether the receiver has it; this process only shows it."""
-        return self.message is not None and self.message.went
-
-    def __del__(self) -> None:
-        arena = self._arena
-        if arena is None:
-            return
-        found = arena.blocks.pop(id(self))
-        if found.inherited:
-            block_disinherit(arena, found)
-        if self.identity != arena.view.me:  # it was inherited through a fork
-            return
-        if self.moved:
-            block_unlend(arena.view, self.id, self.identity)
-        else:
-            block_free(arena.view, self.id)
-
-
-@dataclass(slots=True)
-class Extent:
-    """Where an object shows a block.
-
-    Attributes:
-        address, nbytes: its memory.
-        number, offset: the block, and where it lies in the arena.
-        identity: whose the object is.
-        mapped: whether this memory is mapped for it alone.
-        inherited: whether it came through a fork: it shows what it was then.
-    """
-
-    address: int
-    nbytes: int
-    number: int
-    offset: int
-    identity: int
-    mapped: bool
-    inherited: bool = False
-
-
-def block_is_inherited(arena: Arena, number: int) -> bool:
-    """Return whether there is an object for the block that was inherited through a fork.
-
-    It shows what it was then, in pages of this process's own, where every other block is shared.
-    """
-    extents = list(arena.blocks.values()) if arena.inherited else ()
-    return any(extent.inherited and extent.number == number for extent in extents)
-
-
-def block_map(arena: Arena, extent: Extent, flags: int) -> None:
-    """Map the pages of a block anew, where they are."""
-    _mmap(
-        *(extent.address, pages_of(extent.nbytes) * PAGE),
-        *(_PROT_READ_WRITE, flags | _MAP_FIXED, arena.view.fd, extent.offset),
-    )
-
-
-def block_disinherit(arena: Arena, extent: Extent) -> None:
-    """An inherited object goes: where the block lies, it is shared again."""
-    arena.inherited -= 1
-    if not block_is_inherited(arena, extent.number):
-        block_map(arena, extent, _MAP_SHARED)
-
-
-@lru_cache(maxsize=512)
-def _block_class(nbytes: int) -> Any:
-    body = {"_type_": ctypes.c_char, "_length_": nbytes, "__module__": __name__}
-    return type("Block", (Block, ctypes.Array), body)
-
-
-def block_wrap(arena: Arena, number: int, nbytes: int) -> Block:
-    """Return the block, which frees it when it dies.
-
-    A block that was sent back to a child which still shows what it was at the fork is mapped a
-    second time.
-    """
-    view = arena.view
-    offset = view.blocks[number].offset
-    kind = _block_class(nbytes)
-    mapped = block_is_inherited(arena, number)
-    if mapped:
-        block: Block = kind.from_buffer(mmap(view.fd, pages_of(nbytes) * PAGE, offset=offset))
-    else:
-        block = kind.from_buffer(view.mapping.file, offset)
-    memory: Any = block
-    block.id = number
-    block.identity = view.me
-    block.nbytes = nbytes
-    block.address = ctypes.addressof(memory)
-    block.received = False
-    extent = Extent(block.address, nbytes, number, offset, view.me, mapped)
-    arena.blocks[id(block)] = extent
-    block._arena = arena
-    return block
-
-
-# --- Draft: a message in the making, and what to undo when it is not sent -------------------
-
-
-class Draft:
-    """A message that is being made.
-
-    Attributes:
-        message: what will be sent.
-        deadline: until when to wait for memory.
-        keeps_received: whether only what `allocate` gave may move.
-        too_large: whether no room can ever be found for it.
-        loans: blocks that move when it is sent, and the arrays that show them here.
-    """
-
-    def __init__(self, arena: Arena, deadline: int, keeps_received: bool = False) -> None:
-        self.arena = arena
-        self.deadline = deadline
-        self.keeps_received = keeps_received
-        self.message = Message()
-        self.too_large = False
-        self.loans: list[tuple[Block, Any]] = []
-
-
-def never_fits(view: View, nbytes: int) -> bool:
-    """A message that needs all but the last sixteenth would starve the rings themselves."""
-    return nbytes > view.arena.limit - view.arena.limit // 16
-
-
-def no_room(draft: Draft, status: Status, nbytes: int) -> ShmFullError:
-    """Return the error of an allocation that failed."""
-    arena = draft.arena.view.arena
-    limit, reserved = arena.limit, arena.reserved
-    if draft.too_large:
-        text = (
-            f"a message must be smaller than the arena by a sixteenth: asked={nbytes} bytes, "
-            f"limit={limit}; send it in parts"
-        )
-    elif status is Status.NO_SPACE:
-        text = (
-            f"no memory is left in /dev/shm: asked={nbytes} bytes, the arena has reserved "
-            f"{reserved}; remove files there, or mount it larger"
-        )
-    else:
-        text = (
-            f"the arena is full: asked={nbytes} bytes, limit={limit}, reserved={reserved}; "
-            "receive or drop arrays that are in use"
-        )
-    return ShmFullError(text, nbytes, max(limit - reserved, 0))
-
-
-def draft_alloc(draft: Draft, nbytes: int, kind: int) -> int:
-    """Allocate for a message, waiting for memory until the draft's deadline.
-
-    Raises:
-        ShmFullError: there was none in time.
-        ValueError: the message has MESSAGE_BLOCKS blocks already.
-    """
-    view, blocks = draft.arena.view, draft.message.blocks
-    if len(blocks) == MESSAGE_BLOCKS:
-        raise ValueError(f"a message carries at most {MESSAGE_BLOCKS} blocks")
-    status, number = block_alloc(view, nbytes, kind)
-    if status in (Status.NO_MEMORY, Status.NO_SPACE) and arena_sweep(view):
-        status, number = block_alloc(view, nbytes, kind)  # nobody may have been idle enough
-    while status in NO_ROOM:
-        draft.too_large = never_fits(view, nbytes)
-        if draft.too_large or now() >= draft.deadline:
-            break
-        arena_await_space(view, draft.deadline)
-        status, number = block_alloc(view, nbytes, kind)
-    if status is OK:
-        blocks.append(number)
-        draft.arena.idle()
-        return number
-    if status in (Status.NO_MEMORY, Status.NO_SPACE):
-        raise no_room(draft, status, nbytes)
-    raise error_of(status, view)
-
-
-# --- Arena ------------------------------------------------------------------------------------
+from .status import OK, Status, error_of
+from .sweep import arena_deregister, arena_register, arena_sweep
+from .trimmer import KEEP, Trimmer
 
 
 class Arena:
@@ -426,13 +161,7 @@ class Arena:
         self._trimmer = Trimmer(view)
         if view.me == 0:
             return
-        for extent in self.blocks.values():
-            if extent.nbytes == 0 or extent.identity != view.me:
-                continue
-            block_map(self, extent, _MAP_PRIVATE)
-            if not extent.mapped:  # else that is its own place
-                extent.inherited = True
-                self.inherited += 1
+        blocks_inherit(self)
         status = participant_adopt(view, self.child)
         if status is Status.NO_ENTRY:
             status = arena_register(view)

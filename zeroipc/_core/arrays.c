@@ -58,14 +58,6 @@ static int array_freeze(zi_state *state, PyObject *array, int write)
     return done ? 0 : -1;
 }
 
-/* Whether the block moves with the message already. */
-int draft_lends(const zi_draft *draft, uint32_t id)
-{
-    for (uint32_t i = 0; i < draft->nloans; i++)
-        if (draft->loans[i].block->id == id) return 1;
-    return 0;
-}
-
 /* Whether a loan is this process's to give away, and worth it.  A block that two others lent
  * and still show stays, since no third can pin it; and a message keeps room for a block of
  * buffers that are copied. */

@@ -16,8 +16,9 @@ from typing import Any
 
 from ..errors import MovedError
 from .arena import View
-from .arena_type import Block, Draft, draft_alloc
+from .block_type import Block
 from .blocks import block_bytes, block_lend, block_lent_by
+from .draft import Draft, draft_alloc
 from .layout import (
     ARRAY_HEAD,
     INLINE_MAX,

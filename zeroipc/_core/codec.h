@@ -22,4 +22,13 @@ static inline void copy_bytes(void *to, const void *from, Py_ssize_t nbytes)
     Py_END_ALLOW_THREADS
 }
 
+/* codec.c */
+Py_ssize_t block_capacity(zi_arena_object *arena, uint32_t id);
+PyObject *take_block(zi_arena_object *arena, const zi_message *message, uint32_t index);
+PyObject *codec_loads(zi_arena_object *arena, PyObject *data, PyObject *buffers);
+
+/* parts.c */
+int encode_parts(zi_draft *draft, PyObject *pickle, PyObject *buffers);
+PyObject *decode_parts(zi_arena_object *arena, const zi_message *message);
+
 #endif

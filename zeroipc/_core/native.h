@@ -75,10 +75,14 @@ typedef struct {
     unsigned char small[64];
 } zi_draft;
 
-/* codec.c */
-int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, int keeps_received, uint64_t deadline);
+/* draft.c */
+int draft_alloc(zi_draft *draft, uint64_t nbytes, uint32_t kind, uint32_t *id);
+int draft_lends(const zi_draft *draft, uint32_t id);
 void draft_sent(zi_draft *draft);
 void draft_dropped(zi_draft *draft);
+
+/* codec.c */
+int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, int keeps_received, uint64_t deadline);
 PyObject *message_decode(zi_arena_object *arena, const zi_message *message);
 PyObject *native_send_handle(PyObject *module, PyObject *queue);
 
@@ -87,19 +91,32 @@ int array_is(zi_state *state, PyObject *object);
 int array_encode(zi_draft *draft, PyObject *array);
 PyObject *array_decode(zi_arena_object *arena, const zi_message *message, zi_block_object *block);
 PyObject *array_of_bytes(zi_state *state, PyObject *block, const zi_part *part);
-int draft_lends(const zi_draft *draft, uint32_t id);
 int loan_take(zi_draft *draft, PyObject *object, const Py_buffer *buffer, uint64_t *offset);
 
-/* arena_type.c */
-PyObject *block_wrap(zi_arena_object *arena, uint32_t id, Py_ssize_t nbytes);
-int draft_alloc(zi_draft *draft, uint64_t nbytes, uint32_t kind, uint32_t *id);
+/* trimmer.c */
 void arena_idle(zi_arena_object *arena, int more);
-extern PyType_Spec arena_spec, block_spec;
+void trimmer_end(zi_arena_object *arena);
 
-/* queue_type.c */
-extern PyType_Spec queue_spec;
-int native_deadline(PyObject *timeout, uint64_t *deadline);
+/* block_type.c, arena_type.c, queue_type.c */
+extern PyType_Spec arena_spec, block_spec, queue_spec;
+PyObject *block_wrap(zi_arena_object *arena, uint32_t id, Py_ssize_t nbytes);
+void blocks_inherit(zi_arena_object *arena);
+
+/* status.c */
 PyObject *native_raise(zi_state *state, zi_status status, const zi_view *view);
+
+/* patience.c */
+int native_deadline(PyObject *timeout, uint64_t *deadline);
+zi_status queue_send(zi_queue_object *self, zi_message *messages, uint32_t count, uint32_t *done, int patient,
+                     uint64_t deadline);
+zi_status queue_receive(zi_queue_object *self, zi_message *messages, uint32_t count, uint32_t *done, uint64_t deadline);
+
+/* orphan.c: what a process writes into its row for a queue: it has it; it has it, and its only
+ * thread waits for an item of it, for ever. */
+enum { ZI_HOLDS = 1, ZI_HOLDS_WAITING = 2 };
+void holding_note(const zi_queue_object *self, uint8_t note);
+int is_alone(void);
+int raise_orphan(const zi_queue_object *self);
 
 /* module.c */
 extern struct PyModuleDef native_module;

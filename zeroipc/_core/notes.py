@@ -10,10 +10,7 @@ A queue of tasks for workers has claims: the item that each took last; see claim
 from __future__ import annotations
 
 from .arena import View
-from .layout import (
-    NONE,
-    PARTICIPANTS,
-)
+from .layout import NONE, PARTICIPANTS
 from .participant import identity_index
 from .records import SharedQueue
 from .ring import queue_has_item

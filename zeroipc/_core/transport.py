@@ -3,17 +3,21 @@
 Both may be at work in one arena at the same time. The same names, steps and messages are in
 the C files beside these:
 
-    arena.py blocks.py alloc.py participant.py ring.py notes.py mqueue.py        algorithms
+    arena.py blocks.py alloc.py participant.py ring.py          algorithms
+    notes.py mqueue.py
     sweep.py registry.py claims.py shrink.py
-    atomics.py mutex.py wait.py owner.py records.py status.py                    what they need
-    arena_type.py queue_type.py codec.py arrays.py                               what users hold
+    atomics.py mutex.py wait.py owner.py records.py status.py   what they need
+    codec.py parts.py arrays.py draft.py                        objects to messages and back
+    arena_type.py block_type.py trimmer.py queue_*.py           what users hold
+    patience.py orphan.py                                       how they wait
 
 Nothing here needs a compiler, an atomic read-modify-write, or executable memory.
 """
 
 from __future__ import annotations
 
-from .arena_type import Arena, Block
+from .arena_type import Arena
+from .block_type import Block
 from .layout import DATA_OFFSET, NOTE_CLAIMS, NOTE_NOTHING, NOTE_TASKS, PARTICIPANTS
 from .queue_type import MessageQueue, send_handle
 

@@ -1,0 +1,134 @@
+"""A process's handle of a queue: made, attached, freed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import ClosedQueueError
+from .arena import View
+from .arena_type import Arena
+from .layout import NONE, QUEUES, ROWS_OFFSET
+from .mutex import check_outermost
+from .participant import identity_index
+from .records import SharedQueue
+from .registry import queue_hold
+from .status import OK, Status, error_of
+
+
+class Hold:
+    """One of this process's holds of a queue; the row says so as long as there are any.
+
+    An object of its own, because it must end after the weak references to its queue: their
+    callbacks ask how many there are.
+    """
+
+    __slots__ = ("_arena", "_slot")
+
+    def __init__(self, arena: Arena, slot: int) -> None:
+        arena.holds[slot] += 1  # before the row is set: from here on no other Hold clears it
+        self._arena = arena
+        self._slot = slot
+
+    def __del__(self) -> None:
+        holds, slot, view = self._arena.holds, self._slot, self._arena.view
+        if view.me == 0:
+            return
+        rows, cell = view.bytes, ROWS_OFFSET + identity_index(view.me) * QUEUES + slot
+        # Nothing is called from here to the store: no other thread attaches in between.
+        holds[slot] -= 1
+        if not holds[slot]:
+            rows[cell] = 0  # as holding_clear
+            view.arena.queues_dirty = 1
+
+
+class Handle:
+    """What a process has of a queue."""
+
+    __slots__ = (
+        "_arena",
+        "_claimant",
+        "_closed",
+        "_generation",
+        "_hold",
+        "_slot",
+        "_spilling",
+        "_used",
+        "_watched",
+    )
+    _arena: Arena | None
+    _slot: int
+    _generation: int
+    _claimant: int
+    _hold: Hold | None
+    _closed: bool
+    _spilling: bool
+    _used: bool
+    _watched: bool
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return a queue that is not attached yet; subclasses take any arguments."""
+        self = super().__new__(cls)
+        self._arena = None
+        self._slot = self._generation = 0
+        self._claimant = NONE  # no worker, until _claim_as
+        self._hold = None
+        self._closed = self._spilling = self._used = self._watched = False
+        return self
+
+    def _attach(self, arena: Arena, slot: int, generation: int) -> None:
+        """Hold the queue.
+
+        Raises:
+            ClosedQueueError: it is gone already.
+        """
+        if not isinstance(arena, Arena) or self._arena is not None:
+            raise TypeError("_attach() takes an Arena, once")
+        check_outermost("attaching to a queue")
+        self._hold = Hold(arena, slot)
+        status = queue_hold(arena.view, slot, generation)
+        if status is not OK:
+            self._hold = None
+            raise error_of(status, arena.view)
+        self._arena, self._slot, self._generation = arena, slot, generation
+
+    @property
+    def _handle(self) -> tuple[Arena | None, int, int]:
+        """(arena, slot, generation)."""
+        return self._arena, self._slot, self._generation
+
+    @property
+    def _maxsize(self) -> int:
+        """Most items; 0: no bound."""
+        return self._record().maxsize
+
+    def _home(self) -> Arena:
+        """Return the arena.
+
+        Raises:
+            RuntimeError: __init__ or __setstate__ has not run.
+        """
+        if self._arena is None:
+            raise RuntimeError("the queue's __init__ was not called")
+        return self._arena
+
+    def _record(self) -> SharedQueue:
+        return self._home().view.queues[self._slot]
+
+    def _open_home(self) -> Arena:
+        """Return the arena.
+
+        Raises:
+            ClosedQueueError: close() was called here.
+        """
+        arena = self._home()
+        if self._closed:
+            raise ClosedQueueError(f"Queue {self!r} is closed")
+        return arena
+
+    def _view(self, what: str) -> View:
+        """Return the view of the arena, for a call that takes locks and cannot be put off."""
+        check_outermost(what)
+        return self._home().view
+
+    def _error(self, status: Status) -> Exception:
+        return error_of(status, self._home().view)

@@ -1,0 +1,160 @@
+"""Putting objects into a message queue."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from queue import Full
+from typing import Any
+
+from ..errors import QueueFullError, ShmFullError
+from .arena import class_pages
+from .codec import draft_payload, dump_inside, encode
+from .draft import Draft, draft_dropped
+from .layout import PAGE, PAYLOAD_PICKLE, STATE_OPEN
+from .mutex import check_outermost, here
+from .patience import deadline_of, queue_send
+from .queue_handle import Handle
+from .records import SharedQueue
+from .ring import Message, queue_size
+from .status import NO_ROOM, OK, Status
+
+
+class Deferred:
+    """A put that a nested call left to the call that it interrupted.
+
+    It may be called again when an exception cut it short: a message goes once.
+    """
+
+    def __init__(self, queue: Puts, data: bytes, deadline: int) -> None:
+        self.data = data
+        self.deadline = deadline
+        self.message = Message()
+        self._queue = queue
+
+    def __call__(self) -> None:
+        """Make the put, unless that was done."""
+        if self.message.went:
+            return
+        try:
+            self._queue._put_pickle(self)
+        except Exception:
+            logging.getLogger("zeroipc").exception(
+                "a put of a signal handler or finalizer, made after the queue operation that "
+                "it interrupted, failed"
+            )
+
+
+class Puts(Handle):
+    """The calls that put."""
+
+    __slots__ = ()
+
+    def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put obj into the queue; Full when there is no room in time."""
+        self._put_object(obj, deadline_of(timeout) if block else 0)
+
+    def put_nowait(self, obj: Any) -> None:
+        """Put obj at once, as put(obj, False) does."""
+        self._put_object(obj, 0)
+
+    def _put_object(self, obj: Any, deadline: int) -> None:
+        arena, queue = self._open_home(), self._record()
+        self._used = True
+        if here.held or here.draining:
+            self._put_later(queue, obj, deadline)
+        elif self._spilling:
+            self._spill(obj)
+        else:
+            bounded = queue.maxsize != 0
+            draft = Draft(arena, deadline if bounded else 0)
+            try:
+                status = self._send(draft, obj, bounded, deadline)
+            except ShmFullError as error:
+                if draft.too_large:
+                    raise
+                if bounded:
+                    raise _full_as_queue(error) from None
+                status = Status.FULL
+            self._put_outcome(status, bounded, obj)
+
+    def _put_outcome(self, status: Status, bounded: bool, obj: Any) -> None:
+        """Finish a put: what an unbounded queue has no room for is spilled."""
+        if status is OK:
+            return
+        if not bounded and (status in NO_ROOM or status is Status.FULL):
+            self._spill(obj)
+            return
+        error = self._error(Status.FULL if status is Status.BUSY else status)
+        raise _full_as_queue(error) if isinstance(error, ShmFullError) else error
+
+    def _put_later(self, queue: SharedQueue, obj: Any, deadline: int) -> None:
+        """In a nested call: have the interrupted call put the object when it can."""
+        if queue.state != STATE_OPEN:
+            raise self._error(Status.SHUT)
+        if deadline == 0 and 0 < queue.maxsize <= queue_size(queue):
+            raise Full
+        here.deferred.append(Deferred(self, dump_inside(obj), deadline))
+
+    def _put_pickle(self, put: Deferred) -> None:
+        """Make a put that was left by a nested call."""
+        bounded = self._record().maxsize != 0
+        draft = Draft(self._home(), put.deadline if bounded else 0)
+        put.message = draft.message
+        try:
+            status = self._send(draft, put, bounded, put.deadline)
+        except ShmFullError as error:
+            if bounded:
+                raise _full_as_queue(error) from None
+            status = Status.FULL
+        self._put_outcome(status, bounded, None if status is OK else pickle.loads(put.data))
+
+    def _put_now(self, obj: Any, timeout: float | None) -> None:
+        """Put although the queue is closed here or spilling, waiting for memory.
+
+        Raises:
+            ShmFullError: there was none in time.
+        """
+        check_outermost("_put_now")
+        deadline = deadline_of(timeout)
+        draft = Draft(self._home(), deadline)
+        status = self._send(draft, obj, True, deadline)
+        if status is not OK:
+            raise self._error(status)
+
+    def _put_task(self, obj: Any) -> tuple[int, int]:
+        """Put without waiting; return the item number and the bytes it takes.
+
+        Programs pass what a task returned to several others, so received arrays stay theirs.
+        """
+        blocks = self._view("_put_task").blocks
+        draft = Draft(self._home(), 0, keeps_received=True)
+        status = self._send(draft, obj, False, 0)
+        if status is not OK:
+            raise self._error(status)
+        message = draft.message
+        nbytes = sum(class_pages(blocks[number].cls) * PAGE for number in message.blocks)
+        return message.item, len(message.payload) + nbytes
+
+    def _send(self, draft: Draft, obj: Any, patient: bool, deadline: int) -> Status:
+        """Put *obj*, waiting for what may come; a draft that is not sent is undone."""
+        try:
+            if isinstance(obj, Deferred):
+                draft_payload(draft, PAYLOAD_PICKLE, obj.data)
+            else:
+                encode(draft, obj)
+            return queue_send(
+                draft.arena, self._slot, self._generation, [draft.message], patient, deadline
+            )
+        finally:
+            if not draft.message.went:
+                draft_dropped(draft)
+
+    def _spill(self, obj: Any) -> None:
+        """Keep an object that did not fit into the arena."""
+        raise NotImplementedError
+
+
+def _full_as_queue(error: ShmFullError) -> QueueFullError:
+    """Return the error as one that is a queue.Full as well."""
+    return QueueFullError(str(error), error.asked, error.free)

@@ -1,0 +1,56 @@
+"""The trimmer: a thread that exists while there may be idle memory to give back."""
+
+from __future__ import annotations
+
+import threading
+
+from .alloc import arena_trim
+from .arena import View
+from .orphan import servants
+from .shrink import queues_shrink
+
+KEEP = 24 << 20
+"""Free bytes that stay warm when all is idle."""
+IDLE_MAX = 32 << 20
+"""Reserved bytes from which on the trimmer stays."""
+TRIM_PERIOD = 0.5
+TRIM_IDLE = 2
+TRIM_PATIENCE = 4
+
+
+class Trimmer:
+    """Gives the idle memory of an arena back."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread unless it runs."""
+        if self._thread is None and not self._stop.is_set():
+            self._thread = threading.Thread(target=self._run, name="zeroipc-trim", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # the interpreter is shutting down
+                self._thread = None
+
+    def end(self) -> None:
+        """Stop the thread for good."""
+        self._stop.set()
+        if self._thread not in (None, threading.current_thread()):
+            self._thread.join()
+
+    def _run(self) -> None:
+        servants.add(threading.get_ident())
+        quiet = 0
+        while quiet < TRIM_PATIENCE and not self._stop.wait(TRIM_PERIOD):
+            count = queues_shrink(self._view)
+            while not self._stop.is_set():
+                once = arena_trim(self._view, KEEP, TRIM_IDLE)
+                count += once
+                if once == 0:
+                    break
+            quiet = 0 if count or self._view.arena.reserved > IDLE_MAX else quiet + 1
+        servants.discard(threading.get_ident())
+        self._thread = None
