@@ -42,7 +42,7 @@ EXAMPLES: dict[str, Example] = {
 
 
 def bytes_of(heading: str) -> list[bytes]:
-    """Return the structures of an example, one for each block of lines; what is left out is zero."""
+    """Return the structures of an example, one for each block; what is left out is zero."""
     text = TEXT.split(f"### {heading}\n")[1].split("\n#")[0]
     found = []
     for block in re.findall(r"```\n(.*?)```", text, re.DOTALL):

@@ -23,33 +23,33 @@ from zeroipc import (
 pytestmark = pytest.mark.usefixtures("backend")
 MakeMemory = Callable[..., Memory]
 FORMS = [(1, 64), (2, 64), (2, 1), (2, 16), (2, 100)]
+THEIR_FORMS = [*FORMS, ("1r", 16), ("1u", 16), (1, 7)]
 
 
 @pytest.fixture
 def theirs(start_peer: Callable[..., Peer], segment_name: str) -> Iterator[Callable[..., Peer]]:
     """Return a function that starts a peer, which creates the segment `segment_name`."""
 
-    def create(size: int = 65536, slots: int = 64, version: int = 2) -> Peer:
+    def create(size: int = 65536, slots: int = 64, form: object = 2) -> Peer:
         peer = start_peer()
-        peer.ask("create", segment_name, size, slots, version)
+        peer.ask("create", segment_name, size, slots, form)
         return peer
 
     yield create
     Memory.remove(segment_name)
 
 
-@pytest.mark.parametrize("version, slots", FORMS)
+@pytest.mark.parametrize("form, slots", THEIR_FORMS)
 def test_python_reads_what_the_peer_creates(
-    theirs: Callable[..., Peer], segment_name: str, version: int, slots: int
+    theirs: Callable[..., Peer], segment_name: str, form: str | int, slots: int
 ) -> None:
-    peer = theirs(slots=slots, version=version)
+    peer = theirs(slots=slots, form=form)
+    version = int(str(form)[0])
     peer.ask("array.create", "first", 3, "f8")
     for i, value in enumerate((0.1, -2.5, 1e300)):
         peer.ask("array.set", "first", "f8", i, repr(value))
     with Memory(segment_name) as mem:
         assert (mem.version, mem.size, mem.names()) == (version, 65536, ["first"])
-        if version == 2:
-            assert mem.table.max_entries == slots
         assert Array(mem, "first", dtype="f8").tolist() == [0.1, -2.5, 1e300]
 
 
@@ -65,11 +65,11 @@ def test_the_peer_reads_what_python_creates(
     assert peer.numbers("array.all", "first", "i2") == [3, -1, 0, 32767]
 
 
-@pytest.mark.parametrize("version, slots", FORMS)
+@pytest.mark.parametrize("form, slots", THEIR_FORMS)
 def test_both_fill_a_table(
-    theirs: Callable[..., Peer], segment_name: str, version: int, slots: int
+    theirs: Callable[..., Peer], segment_name: str, form: object, slots: int
 ) -> None:
-    peer = theirs(slots=slots, version=version)
+    peer = theirs(slots=slots, form=form)
     names = [f"array-{i}" for i in range(slots)]
     with Memory(segment_name) as mem:
         for i, name in enumerate(names):
@@ -86,6 +86,11 @@ def test_both_fill_a_table(
             Array(mem, "one more", 1, "i1")
         with pytest.raises(PeerError, match="table full"):
             peer.ask("array.create", "one-more", 1, "i1")
+
+
+def test_arrays_of_the_c_library_are_read(memory: Memory, peer: Peer) -> None:
+    peer.ask("array.create_c", "theirs", 5, "f8")
+    assert Array(memory, "theirs", dtype="f8").tolist() == [0, 1, 2, 3, 4]
 
 
 def test_each_refuses_what_the_other_has_taken(memory: Memory, peer: Peer) -> None:

@@ -35,6 +35,20 @@ static void array_create(char **word) {
     answer("");
 }
 
+/* array.create_c NAME CAPACITY TYPE: as the C library makes them, with another header */
+static void array_create_c(char **word) {
+    uint64_t capacity = (uint64_t)number(word[1]), nbytes = type_of(word[2]).nbytes;
+    Space space = begin_add(word[0], 16 + capacity * nbytes);
+    ((uint64_t *)space.bytes)[0] = capacity;
+    ((uint64_t *)space.bytes)[1] = nbytes;
+    for (uint64_t i = 0; i < capacity; i++) {
+        Element element = element_of(type_of(word[2]), (int64_t)i);
+        memcpy((uint8_t *)space.bytes + 16 + i * nbytes, element.bytes, nbytes);
+    }
+    end_add(word[0], space);
+    answer("");
+}
+
 /* array.set NAME TYPE I VALUE */
 static void array_set(char **word) {
     Type type = type_of(word[1]);
@@ -73,6 +87,7 @@ static void array_add(char **word) {
 
 static const Command ARRAY_COMMANDS[] = {
     {"array.create", 3, array_create},
+    {"array.create_c", 3, array_create_c},
     {"array.set", 4, array_set},
     {"array.all", 2, array_all},
     {"array.add", 4, array_add},

@@ -300,11 +300,12 @@ static void open_command(char **word) {
            segment.size, segment.slots);
 }
 
-/* create SEGMENT SIZE SLOTS VERSION */
+/* create SEGMENT SIZE SLOTS FORM: 2, 1, or the other two of version 1: 1r, which records the
+ * slots, and 1u, which does not. */
 static void create_command(char **word) {
     char path[300];
     uint64_t size = (uint64_t)number(word[1]), slots = (uint64_t)number(word[2]);
-    uint32_t version = (uint32_t)number(word[3]);
+    bool wide = strcmp(word[3], "1") != 0, recorded = strcmp(word[3], "1u") != 0;
     shm_path(path, sizeof path, word[0]);
     close_segment();
     segment.file = shm_open(path, O_RDWR | O_CREAT | O_EXCL, 0666);
@@ -316,12 +317,12 @@ static void create_command(char **word) {
         fail("no room for %" PRIu64 " bytes", size);
     }
     map_segment(size);
-    segment.early = version == 1;
+    segment.early = !wide;
     segment.slots = slots;
     Table *table = (Table *)(void *)segment.base;
-    table->version = version;
-    if (!segment.early) {
-        table->max_entries = (uint32_t)slots;
+    table->version = *word[3] == '1' ? 1 : 2;
+    if (wide) {
+        table->max_entries = recorded ? (uint32_t)slots : 0;
         table->memory_size = size;
     }
     set_next_offset(table_end());
