@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._backend import backend as backend
+    from ._eventual import gather as gather
     from .array import Array as Array
+    from .errors import AlreadySetError as AlreadySetError
     from .errors import BackendError as BackendError
     from .errors import CapacityError as CapacityError
+    from .errors import ClosedChannelError as ClosedChannelError
     from .errors import ClosedError as ClosedError
     from .errors import DTypeError as DTypeError
     from .errors import EmptyError as EmptyError
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from .errors import NameTooLongError as NameTooLongError
     from .errors import OutOfRangeError as OutOfRangeError
     from .errors import OwnerDiedError as OwnerDiedError
+    from .errors import RemoteError as RemoteError
     from .errors import SegmentAccessError as SegmentAccessError
     from .errors import SegmentExistsError as SegmentExistsError
     from .errors import SegmentFormatError as SegmentFormatError
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from .errors import VersionError as VersionError
     from .errors import WaitTimeoutError as WaitTimeoutError
     from .errors import ZeroIPCError as ZeroIPCError
+    from .future import Future as Future
     from .memory import Memory as Memory
     from .queue import Queue as Queue
     from .table import Table as Table
@@ -46,10 +51,13 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "_backend": ("backend",),
+    "_eventual": ("gather",),
     "array": ("Array",),
     "errors": (
+        "AlreadySetError",
         "BackendError",
         "CapacityError",
+        "ClosedChannelError",
         "ClosedError",
         "DTypeError",
         "EmptyError",
@@ -60,6 +68,7 @@ _NAMES = {
         "NameTooLongError",
         "OutOfRangeError",
         "OwnerDiedError",
+        "RemoteError",
         "SegmentAccessError",
         "SegmentExistsError",
         "SegmentFormatError",
@@ -75,6 +84,7 @@ _NAMES = {
         "WaitTimeoutError",
         "ZeroIPCError",
     ),
+    "future": ("Future",),
     "memory": ("Memory",),
     "queue": ("Queue",),
     "table": ("Table",),

@@ -55,31 +55,44 @@ def wait_until(
     """
     for _ in range(TRIES):
         answer = attempt()
-        if not _is_not_now(answer, title):
+        if not is_not_now(answer, title):
             return answer
-    start = time.monotonic_ns()
-    busy_since, found = start, deadline > start and find_bucket(bell, mem)
+    pace = Pace(title)
+    found = deadline > pace.start and find_bucket(bell, mem)
     while True:
         seen = bell.listen() if found else 0
         answer = attempt()
-        now = time.monotonic_ns()
-        if not _is_not_now(answer, title) or now >= deadline:
+        if not is_not_now(answer, title) or time.monotonic_ns() >= deadline:
             return answer
-        if answer is not Status.BUSY:
-            busy_since = now
-        elif now - busy_since > STALL:
-            raise StalledError(
-                f"{title}: another process has claimed a part and does not go on, dead or "
-                "stopped; when nobody else uses it, repair() makes it usable again"
-            )
-        nap = min(NAP if now - start < LATE else NAP_LATE, deadline - now)
+        nap = min(pace.nap(answer), deadline - time.monotonic_ns())
         if found:
             bell.sleep(seen, nap)
         else:
-            time.sleep(nap / 1e9)
+            time.sleep(max(nap, 0) / 1e9)
 
 
-def _is_not_now(answer: object, title: str) -> bool:
+class Pace:
+    """How long to sleep after each answer of a wait, and when to give it up."""
+
+    def __init__(self, title: str) -> None:
+        self.start = self._busy_since = time.monotonic_ns()
+        self._title = title
+
+    def nap(self, answer: object) -> int:
+        """Return nanoseconds to sleep after "not now"; raise StalledError after too many BUSY."""
+        now = time.monotonic_ns()
+        if answer is not Status.BUSY:
+            self._busy_since = now
+        elif now - self._busy_since > STALL:
+            raise StalledError(
+                f"{self._title}: another process has claimed a part and does not go on, dead or "
+                "stopped; when nobody else uses it, repair() makes it usable again"
+            )
+        return NAP if now - self.start < LATE else NAP_LATE
+
+
+def is_not_now(answer: object, title: str) -> bool:
+    """Return whether *answer* is "not now"; raise SegmentFormatError if it is DAMAGED."""
     if type(answer) is not Status or answer is OK:
         return False
     if answer is Status.DAMAGED:
@@ -100,3 +113,10 @@ def find_bucket(bell: Any, mem: Memory) -> bool:
 
 def _clear(view: memoryview) -> None:
     view[:] = bytes(len(view))
+
+
+def seconds_till(deadline: int) -> float | None:
+    """Return how many seconds are left until *deadline*, as a timeout: None for ever."""
+    if deadline == FOREVER:
+        return None
+    return max(deadline - time.monotonic_ns(), 0) / 1e9

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import queue
+from concurrent.futures import InvalidStateError
 
 _SHUT_DOWN: tuple[type[Exception], ...] = (queue.ShutDown,) if hasattr(queue, "ShutDown") else ()
 
@@ -224,6 +225,28 @@ class FullError(WaitTimeoutError, queue.Full):
 
 class EmptyError(WaitTimeoutError, queue.Empty):
     """A named queue has no item. Raised by `get` when the time is over."""
+
+
+class AlreadySetError(ZeroIPCError, InvalidStateError, RuntimeError):
+    """A future has its result already, or somebody is just setting it. Raised by setting it.
+
+    Nothing has changed; `try_set_result` says False instead.
+    """
+
+
+class RemoteError(ZeroIPCError, RuntimeError):
+    """The work failed, perhaps in another process. Raised by asking for its result.
+
+    The text is what whoever did the work wrote down: at most 255 bytes.
+    """
+
+
+class ClosedChannelError(ClosedError, EOFError):
+    """Somebody closed the channel or stream for all, and nothing is left to receive.
+
+    Raised by sending into it and receiving from it. When you let go of the handle, it is
+    `ClosedError`.
+    """
 
 
 class MovedError(ZeroIPCError, ValueError):

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from zeroipc import Array, Memory, Queue, ZeroIPCError
+from zeroipc import Array, Future, Memory, Queue, ZeroIPCError
 
 DTYPES = (np.uint8, np.int32, np.float64, "V24")
 
@@ -38,7 +38,22 @@ def exercise_queue(mem: Memory, name: str, dtype: object) -> None:
     repr(items)
 
 
-EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (exercise_array, exercise_queue)
+def exercise_future(mem: Memory, name: str, dtype: object) -> None:
+    future = Future.open(mem, name, dtype)  # type: ignore[arg-type]
+    for use in (lambda: repr(future), future.try_result, lambda: future.result(0)):
+        with suppress(ZeroIPCError):
+            use()
+    future.repair()
+    future.try_set_result(np.zeros((), future.dtype)[()])
+    with suppress(ZeroIPCError):
+        future.exception(0)
+
+
+EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
+    exercise_array,
+    exercise_queue,
+    exercise_future,
+)
 
 
 def exercise(mem: Memory) -> None:
