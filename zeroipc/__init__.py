@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .errors import DTypeError as DTypeError
     from .errors import EmptyError as EmptyError
     from .errors import FullError as FullError
+    from .errors import IntruderError as IntruderError
     from .errors import InvalidNameError as InvalidNameError
     from .errors import MovedError as MovedError
     from .errors import NameExistsError as NameExistsError
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from .future import Future as Future
     from .memory import Memory as Memory
     from .queue import Queue as Queue
+    from .ring import Ring as Ring
     from .table import Table as Table
 
 __version__ = "0.1.0"
@@ -62,6 +64,7 @@ _NAMES = {
         "DTypeError",
         "EmptyError",
         "FullError",
+        "IntruderError",
         "InvalidNameError",
         "MovedError",
         "NameExistsError",
@@ -87,6 +90,7 @@ _NAMES = {
     "future": ("Future",),
     "memory": ("Memory",),
     "queue": ("Queue",),
+    "ring": ("Ring",),
     "table": ("Table",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

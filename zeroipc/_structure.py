@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self, TypeVar
 
 from . import _backend
 from ._core.status import Status
-from ._waiting import deadline_of, wait_until
+from ._waiting import deadline_of, is_not_now, wait_until
 from .errors import CapacityError, ClosedError
 from .memory import Memory
 
@@ -54,6 +54,10 @@ class Structure:
 
     def _wait_till(self, attempt: Callable[[], T], bell: Any, deadline: int) -> T | Status:
         return wait_until(attempt, bell, self._mem, deadline, self._title)
+
+    def _is_not_now(self, answer: object) -> bool:
+        """Return whether an attempt answered "not now"; raises SegmentFormatError if DAMAGED."""
+        return type(answer) is Status and is_not_now(answer, self._title)
 
     @property
     def memory(self) -> Memory:

@@ -206,6 +206,14 @@ class StalledError(ZeroIPCError, RuntimeError):
     """
 
 
+class IntruderError(ZeroIPCError, RuntimeError):
+    """Somebody else is where only one may be: a ring has one producer and one consumer.
+
+    Raised at the end of a window that another one has written to, or read from, meanwhile.
+    Nothing was published or given back.
+    """
+
+
 class WaitTimeoutError(ZeroIPCError, TimeoutError):
     """The time is over. Raised by operations with a *timeout*.
 

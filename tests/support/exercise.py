@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from typing import Any
 
 import numpy as np
 
-from zeroipc import Array, Future, Memory, Queue, ZeroIPCError
+from zeroipc import Array, Future, Memory, Queue, Ring, ZeroIPCError
 
 DTYPES = (np.uint8, np.int32, np.float64, "V24")
 
@@ -49,9 +50,31 @@ def exercise_future(mem: Memory, name: str, dtype: object) -> None:
         future.exception(0)
 
 
+def exercise_ring(mem: Memory, name: str, dtype: object) -> None:
+    ring = Ring(mem, name, dtype=dtype)  # type: ignore[arg-type]
+    value = np.zeros((), ring.dtype)[()]
+    for attempt in (
+        lambda: ring.try_push(value),
+        lambda: ring.write(np.zeros(5, ring.dtype), 0),
+        lambda: window(ring.reserve(9, 0)),
+        lambda: window(ring.peek(9, 0)),
+        ring.try_pop,
+        lambda: ring.read(7, 0),
+    ):
+        with suppress(ZeroIPCError):
+            attempt()
+    repr(ring)
+
+
+def window(opening: AbstractContextManager[np.ndarray[Any, Any]]) -> None:
+    with opening as items:
+        items.view(np.uint8).sum()
+
+
 EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
     exercise_array,
     exercise_queue,
+    exercise_ring,
     exercise_future,
 )
 

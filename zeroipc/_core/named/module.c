@@ -26,7 +26,7 @@ static int fetch_statuses(named_state *state)
 
 static int named_exec(PyObject *module)
 {
-    static PyType_Spec *const specs[] = {&queue_spec, &word_spec};
+    static PyType_Spec *const specs[] = {&queue_spec, &ring_spec, &word_spec};
     named_state *state = PyModule_GetState(module);
     state->dtype_error = fetch("zeroipc.errors", "DTypeError");
     state->range_error = fetch("zeroipc.errors", "OutOfRangeError");

@@ -86,6 +86,6 @@ static inline void structure_ring(zi_structure *self, int which)
     {Py_tp_dealloc, structure_dealloc}, {Py_tp_traverse, structure_traverse}, \
         {Py_tp_clear, structure_clear}
 
-extern PyType_Spec queue_spec, word_spec;
+extern PyType_Spec queue_spec, ring_spec, word_spec;
 
 #endif

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .bell import Bell
 from .queue import Queue
+from .ring import Ring
 from .word import Word
 
-__all__ = ["Bell", "Queue", "Word"]
+__all__ = ["Bell", "Queue", "Ring", "Word"]
