@@ -8,10 +8,16 @@
 #include <stdbool.h>
 
 #include "array.h"
-#include "queue.h"
+#include "atomic.h"
+#include "boxes.h"
+#include "future.h"
+#include "semaphore.h"
 
 int main(void) {
-    const Command *const families[] = {SEGMENT_COMMANDS, ARRAY_COMMANDS, QUEUE_COMMANDS, NULL};
+    const Command *const families[] = {
+        SEGMENT_COMMANDS, ARRAY_COMMANDS, BOX_COMMANDS, ATOMIC_COMMANDS, SEMAPHORE_COMMANDS,
+        FUTURE_COMMANDS,  NULL,
+    };
     serve(families);
     return 0;
 }

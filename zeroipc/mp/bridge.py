@@ -14,13 +14,11 @@ import weakref
 from contextlib import suppress
 from operator import attrgetter
 from queue import Empty, Full
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._backend import transport as core
 from ..errors import ShmFullError, ShutDown
-
-if TYPE_CHECKING:
-    from .watch import Watch
+from .watch import Watch
 
 MEMORY_PAUSE = 0.01
 """Seconds between tries of `aput` while the queue has room and the arena has not."""
@@ -55,8 +53,6 @@ class State:
         """Return the watch of *queue* that uses its method *side*; makes it at first."""
         with self.lock:
             if side not in self.watches:
-                from .watch import Watch
-
                 handle = core.MessageQueue()
                 handle._attach(*queue._handle)
                 watch = self.watches[side] = Watch(handle, getattr(handle, side))

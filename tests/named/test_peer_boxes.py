@@ -1,0 +1,201 @@
+"""Queues, rings and stacks shared with another implementation, which polls and wakes nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import Thread
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from tests.support.peer import Peer
+from zeroipc import Memory, Queue, Ring
+
+pytestmark = pytest.mark.usefixtures("backend")
+StartPeer = Callable[..., Peer]
+
+COUNT = 5000
+TRIPLE = np.dtype([("a", "i8"), ("b", "i8"), ("c", "i8")])  # the peer's "r3"
+VALUES: list[tuple[str, list[Any]]] = [
+    ("i1", [-128, 127]),
+    ("u2", [0, 65535]),
+    ("i4", [-(2**31), 2**31 - 1]),
+    ("u8", [0, 2**64 - 1]),
+    ("f4", [0.5, -1.25]),
+    ("f8", [0.1, 1e300]),
+]
+
+
+class Kind(NamedTuple):
+    """A structure that is pushed to and popped from."""
+
+    name: str
+    type: Any
+    sides: int
+    """How many producers may work at a time, and how many consumers."""
+    order: Callable[[list[Any]], Iterable[Any]]
+    """How what was pushed comes back."""
+    push_many: str
+    pop_many: str
+
+
+KINDS = [
+    Kind("queue", Queue, 2, list, "push_many", "pop_many"),
+    Kind("ring", Ring, 1, list, "write", "read"),
+]
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+
+
+def is_ordered(kind: Kind, found: list[int]) -> bool:
+    """Return whether each producer's items came one after the other, where that is promised."""
+    parts = [[value for value in found if value // COUNT == number] for number in range(4)]
+    return all(part == sorted(part) for part in parts)
+
+
+@each_kind
+@pytest.mark.parametrize("dtype, values", VALUES)
+def test_the_peer_creates(
+    kind: Kind, memory: Memory, peer: Peer, dtype: str, values: list[Any]
+) -> None:
+    peer.ask("box.create", kind.name, "items", dtype, 2)
+    items = kind.type(memory, "items", dtype=dtype)
+    assert items.capacity == 2
+    for value in values:
+        peer.ask("push", kind.name, "items", dtype, value)
+    assert peer.number("try_push", kind.name, "items", dtype, 1) == 0
+    assert items.full()
+    assert [items.pop(), items.pop()] == kind.order(values)
+    assert items.empty()
+
+
+@each_kind
+@pytest.mark.parametrize("dtype, values", VALUES)
+def test_python_creates(
+    kind: Kind, memory: Memory, peer: Peer, dtype: str, values: list[Any]
+) -> None:
+    items = kind.type(memory, "items", 2, dtype)
+    for value in values:
+        items.push(value)
+    for value in kind.order(values):
+        (word,) = peer.ask("pop", kind.name, "items", dtype)
+        assert type(value)(word) == value
+    assert peer.ask("try_pop", kind.name, "items", dtype) == []
+    peer.ask("push", kind.name, "items", dtype, 1)
+    assert items.pop() == 1
+
+
+@each_kind
+@pytest.mark.parametrize("capacity", [2, 64])
+@pytest.mark.parametrize("dtype, nbytes", [("i1", 1), ("i4", 4), ("i8", 8), (TRIPLE, 24)])
+def test_both_make_the_same_bytes(
+    kind: Kind, memory: Memory, peer: Peer, capacity: int, dtype: Any, nbytes: int
+) -> None:
+    name = "r3" if nbytes == 24 else dtype
+    ours = kind.type(memory, "ours", capacity, dtype)
+    peer.ask("box.create", kind.name, "theirs", name, capacity)
+    for i in range(capacity + 1):
+        ours.push((i, i, i) if nbytes == 24 else i)
+        peer.ask("push", kind.name, "theirs", name, i)
+        if i != 1:
+            ours.pop()
+            peer.ask("pop", kind.name, "theirs", name)
+    assert peer.ask("bytes", "ours") == peer.ask("bytes", "theirs")
+
+
+@each_kind
+@pytest.mark.parametrize("capacity", [2, 64])
+def test_items_from_the_peer(
+    kind: Kind, memory: Memory, start_peer: StartPeer, capacity: int
+) -> None:
+    items = kind.type(memory, "items", capacity, TRIPLE)
+    producers = [start_peer(memory) for _ in range(kind.sides)]
+    for number, producer in enumerate(producers):
+        producer.start("push_range", kind.name, "items", "r3", number * COUNT, COUNT)
+    found = [items.pop().item() for _ in range(kind.sides * COUNT)]
+    for producer in producers:
+        producer.answer()
+    assert all(a == b == c for a, b, c in found)
+    values = [a for a, _, _ in found]
+    assert sorted(values) == list(range(kind.sides * COUNT))
+    assert is_ordered(kind, values)
+    assert items.empty()
+
+
+@each_kind
+@pytest.mark.parametrize("capacity", [2, 64])
+def test_items_for_the_peer(
+    kind: Kind, memory: Memory, start_peer: StartPeer, capacity: int
+) -> None:
+    items = kind.type(memory, "items", capacity, TRIPLE)
+    consumers = [start_peer(memory) for _ in range(kind.sides)]
+    each, span = COUNT // kind.sides, COUNT if kind.order is list else 0
+    for consumer in consumers:
+        consumer.start("pop_count", kind.name, "items", "r3", each, span)
+    for i in range(COUNT):
+        items.push((i, i, i))
+    answers = [list(map(int, consumer.answer())) for consumer in consumers]
+    assert [count for count, _ in answers] == [each] * kind.sides
+    assert sum(total for _, total in answers) == sum(range(COUNT))
+    assert items.empty()
+
+
+@each_kind
+def test_many_at_a_time(kind: Kind, memory: Memory, start_peer: StartPeer) -> None:
+    """The peer's items come in batches, and Python's go in batches."""
+    here, there = (kind.type(memory, name, 16, np.int64) for name in ("here", "there"))
+    producer, consumer = start_peer(memory), start_peer(memory)
+    producer.start("push_range", kind.name, "here", "i8", 0, COUNT)
+    span = COUNT if kind.order is list else 0
+    consumer.start("pop_count", kind.name, "there", "i8", COUNT, span)
+    pusher = Thread(target=getattr(there, kind.push_many), args=(np.arange(COUNT),))
+    pusher.start()
+    found: list[int] = []
+    while len(found) < COUNT:
+        found.extend(getattr(here, kind.pop_many)(5).tolist())
+    pusher.join()
+    producer.answer()
+    assert list(map(int, consumer.answer())) == [COUNT, sum(range(COUNT))]
+    assert sorted(found) == list(range(COUNT))
+    assert is_ordered(kind, found)
+
+
+@each_kind
+def test_everybody_produces_and_consumes(kind: Kind, memory: Memory, start_peer: StartPeer) -> None:
+    if kind.sides == 1:
+        return
+    items = kind.type(memory, "items", 16, np.int64)
+    producer, consumer = start_peer(memory), start_peer(memory)
+    producer.start("push_range", kind.name, "items", "i8", 0, COUNT)
+    span = COUNT if kind.order is list else 0
+    consumer.start("pop_count", kind.name, "items", "i8", COUNT, span)
+    pusher = Thread(target=lambda: [items.push(i) for i in range(COUNT, 2 * COUNT)])
+    pusher.start()
+    found = [items.pop() for _ in range(COUNT)]
+    pusher.join()
+    producer.answer()
+    count, total = map(int, consumer.answer())
+    assert count == COUNT == len(set(found))
+    assert total + sum(found) == sum(range(2 * COUNT))
+    assert is_ordered(kind, found)
+    assert items.empty()
+
+
+@each_kind
+def test_sleepers_notice_who_wakes_nobody(kind: Kind, memory: Memory, peer: Peer) -> None:
+    """Each waits for the other in turn; only Python's side ever sleeps on a futex."""
+    there, back = (kind.type(memory, name, 2, np.int64) for name in ("there", "back"))
+    peer.start("relay", kind.name, "there", "i8", "back", 200)
+    for i in range(200):
+        there.push(i)
+        assert back.pop() == i
+    peer.answer()
+
+
+@each_kind
+def test_a_full_box_is_emptied_by_who_wakes_nobody(kind: Kind, memory: Memory, peer: Peer) -> None:
+    items = kind.type(memory, "items", 2, np.int64)
+    pusher = Thread(target=getattr(items, kind.push_many), args=(np.arange(50),))
+    pusher.start()
+    assert peer.numbers("pop_count", kind.name, "items", "i8", 50, 0) == [50, sum(range(50))]
+    pusher.join()
