@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._backend import backend as backend
     from ._eventual import gather as gather
     from .array import Array as Array
+    from .atomic import Atomic as Atomic
     from .errors import AlreadySetError as AlreadySetError
     from .errors import BackendError as BackendError
     from .errors import CapacityError as CapacityError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .errors import NameTooLongError as NameTooLongError
     from .errors import OutOfRangeError as OutOfRangeError
     from .errors import OwnerDiedError as OwnerDiedError
+    from .errors import ReleaseError as ReleaseError
     from .errors import RemoteError as RemoteError
     from .errors import SegmentAccessError as SegmentAccessError
     from .errors import SegmentExistsError as SegmentExistsError
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from .memory import Memory as Memory
     from .queue import Queue as Queue
     from .ring import Ring as Ring
+    from .sync import Mutex as Mutex
+    from .sync import Semaphore as Semaphore
     from .table import Table as Table
 
 __version__ = "0.1.0"
@@ -55,6 +59,7 @@ _NAMES = {
     "_backend": ("backend",),
     "_eventual": ("gather",),
     "array": ("Array",),
+    "atomic": ("Atomic",),
     "errors": (
         "AlreadySetError",
         "BackendError",
@@ -71,6 +76,7 @@ _NAMES = {
         "NameTooLongError",
         "OutOfRangeError",
         "OwnerDiedError",
+        "ReleaseError",
         "RemoteError",
         "SegmentAccessError",
         "SegmentExistsError",
@@ -91,6 +97,7 @@ _NAMES = {
     "memory": ("Memory",),
     "queue": ("Queue",),
     "ring": ("Ring",),
+    "sync": ("Mutex", "Semaphore"),
     "table": ("Table",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

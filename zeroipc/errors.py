@@ -214,6 +214,14 @@ class IntruderError(ZeroIPCError, RuntimeError):
     """
 
 
+class ReleaseError(ZeroIPCError, RuntimeError, ValueError):
+    """A lock that is free, or a semaphore with all its permits, was released once more.
+
+    Raised by `release`; nothing has changed. The standard library's locks raise RuntimeError
+    here and its semaphores ValueError, whence both.
+    """
+
+
 class WaitTimeoutError(ZeroIPCError, TimeoutError):
     """The time is over. Raised by operations with a *timeout*.
 

@@ -268,8 +268,7 @@ class Table:
         entries = self._place(parts)
         for part, entry in zip(parts, entries, strict=True):
             part.prepare(self._buf[entry.offset : entry.offset + entry.size])
-        for entry in entries:
-            self._append(self.entry_count, _raw_name(entry.name), entry.offset, entry.size)
+        self._append(entries)
         return entries
 
     def _check_part(self, part: Part) -> None:
@@ -302,18 +301,22 @@ class Table:
             )
         return entries
 
-    def _append(self, count: int, raw: bytes, offset: int, size: int) -> None:
+    def _append(self, entries: Sequence[Entry]) -> None:
         buf, (_, header, layout) = self._buf, self._form
-        base = header.nbytes + count * layout.nbytes
-        start = base + layout.entry_name.offset
-        buf[start : start + len(raw)] = raw
-        store(buf, layout.offset, offset, base)
-        store(buf, layout.size, size, base)
+        count = self.entry_count
+        for i, entry in enumerate(entries, count):
+            base = header.nbytes + i * layout.nbytes
+            start = base + layout.entry_name.offset
+            raw = _raw_name(entry.name)
+            buf[start : start + len(raw)] = raw
+            store(buf, layout.offset, entry.offset, base)
+            store(buf, layout.size, entry.size, base)
         # Before the count: a writer that dies in between wastes space, where the other
         # order would hand out the same bytes twice.
-        store(buf, header.next_offset, offset + size)
-        # [table.add] pairs with the load in entry_count: who counts an entry sees it whole.
-        store(buf, header.entry_count, count + 1)
+        store(buf, header.next_offset, entries[-1].offset + entries[-1].size)
+        # [table.add] pairs with the load in entry_count: who counts an entry sees it whole,
+        # and all parts of a structure.
+        store(buf, header.entry_count, count + len(entries))
 
 
 def form_of(version: int) -> Form:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.exercise_sync import SYNC_EXERCISES
 from zeroipc import Array, Future, Memory, Queue, Ring, ZeroIPCError
 
 DTYPES = (np.uint8, np.int32, np.float64, "V24")
@@ -76,6 +77,7 @@ EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
     exercise_queue,
     exercise_ring,
     exercise_future,
+    *SYNC_EXERCISES,
 )
 
 

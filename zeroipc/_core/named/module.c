@@ -26,12 +26,15 @@ static int fetch_statuses(named_state *state)
 
 static int named_exec(PyObject *module)
 {
-    static PyType_Spec *const specs[] = {&queue_spec, &ring_spec, &word_spec};
+    static PyType_Spec *const specs[] = {
+        &mutex_spec, &queue_spec, &ring_spec, &semaphore_spec, &word_spec,
+    };
     named_state *state = PyModule_GetState(module);
     state->dtype_error = fetch("zeroipc.errors", "DTypeError");
     state->range_error = fetch("zeroipc.errors", "OutOfRangeError");
-    if (state->dtype_error == NULL || state->range_error == NULL) return -1;
-    if (fetch_statuses(state) < 0) return -1;
+    state->release_error = fetch("zeroipc.errors", "ReleaseError");
+    if (!state->dtype_error || !state->range_error || !state->release_error) return -1;
+    if (fetch_statuses(state) < 0 || holder_follow_forks() < 0) return -1;
     state->bell_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &bell_spec, NULL);
     if (state->bell_type == NULL || PyModule_AddType(module, state->bell_type) < 0) return -1;
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {

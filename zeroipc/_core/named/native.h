@@ -10,7 +10,7 @@
 
 typedef struct {
     PyTypeObject *bell_type;
-    PyObject *dtype_error, *range_error;    /* of zeroipc.errors */
+    PyObject *dtype_error, *range_error, *release_error;    /* of zeroipc.errors */
     PyObject *statuses[ZI_REPAIR + 1];      /* the members of Status, by their numbers */
 } named_state;
 
@@ -86,6 +86,11 @@ static inline void structure_ring(zi_structure *self, int which)
     {Py_tp_dealloc, structure_dealloc}, {Py_tp_traverse, structure_traverse}, \
         {Py_tp_clear, structure_clear}
 
-extern PyType_Spec queue_spec, ring_spec, word_spec;
+extern PyType_Spec mutex_spec, queue_spec, ring_spec, semaphore_spec, word_spec;
+
+/* --- semaphore_type.c --- */
+
+/* Forget this process's owner tag in forked children. */
+int holder_follow_forks(void);
 
 #endif

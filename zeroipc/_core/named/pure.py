@@ -9,6 +9,7 @@ from __future__ import annotations
 from .bell import Bell
 from .queue import Queue
 from .ring import Ring
+from .semaphore import Mutex, Semaphore
 from .word import Word
 
-__all__ = ["Bell", "Queue", "Ring", "Word"]
+__all__ = ["Bell", "Mutex", "Queue", "Ring", "Semaphore", "Word"]
