@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from .errors import WaitTimeoutError as WaitTimeoutError
     from .errors import ZeroIPCError as ZeroIPCError
     from .future import Future as Future
+    from .lazy import Lazy as Lazy
+    from .lazy import LazyBool as LazyBool
     from .memory import Memory as Memory
     from .queue import Queue as Queue
     from .ring import Ring as Ring
@@ -94,6 +96,7 @@ _NAMES = {
         "ZeroIPCError",
     ),
     "future": ("Future",),
+    "lazy": ("Lazy", "LazyBool"),
     "memory": ("Memory",),
     "queue": ("Queue",),
     "ring": ("Ring",),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.support.exercise_sync import SYNC_EXERCISES
-from zeroipc import Array, Future, Memory, Queue, Ring, ZeroIPCError
+from zeroipc import Array, Future, Lazy, LazyBool, Memory, Queue, Ring, ZeroIPCError
 
 DTYPES = (np.uint8, np.int32, np.float64, "V24")
 
@@ -72,12 +72,26 @@ def window(opening: AbstractContextManager[np.ndarray[Any, Any]]) -> None:
         items.view(np.uint8).sum()
 
 
+def exercise_lazy(mem: Memory, name: str, dtype: object) -> None:
+    value: Lazy | LazyBool = (
+        LazyBool(mem, name) if dtype is np.uint8 else Lazy(mem, name, dtype)  # type: ignore[arg-type]
+    )
+    for use in (lambda: repr(value), lambda: value.value, lambda: value.force(0)):
+        with suppress(ZeroIPCError):
+            use()
+    value.repair()
+    value.reset()
+    with suppress(ZeroIPCError):
+        value.force(0)
+
+
 EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
     exercise_array,
     exercise_queue,
     exercise_ring,
     exercise_future,
     *SYNC_EXERCISES,
+    exercise_lazy,
 )
 
 

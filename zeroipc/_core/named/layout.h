@@ -64,6 +64,12 @@
 
 /* Operations of a lazy value. */
 #define ZI_LAZY_EXTERNAL 5
+#define ZI_LAZY_AND 1
+#define ZI_LAZY_OR 2
+#define ZI_LAZY_XOR 3
+
+/* Operations of a lazy truth value; LAZY_CONSTANT too. */
+#define ZI_LAZY_NOT 4
 
 /* An owner tag is a process id, and above these bits the lowest ten of its start time. */
 #define ZI_OWNER_PID_BITS 22
@@ -247,6 +253,37 @@ _Static_assert(offsetof(zi_future_header, completion_time) == 8,
                "zi_future_header.completion_time must be at 8");
 _Static_assert(sizeof(zi_future_header) == 16,
                "zi_future_header must be 16 bytes");
+
+/* A lazy truth value. */
+typedef struct zi_lazy_boolean {
+    /* LAZY_... */
+    uint32_t state;
+    /* LAZY_CONSTANT or LAZY_AND ... LAZY_NOT */
+    uint32_t op;
+    /* first operand, 0 or 1 */
+    uint8_t a;
+    /* second operand */
+    uint8_t b;
+    /* 0 */
+    uint16_t padding;
+    /* the value */
+    uint8_t cached;
+    uint8_t pad_13[3];
+} zi_lazy_boolean;
+_Static_assert(offsetof(zi_lazy_boolean, state) == 0,
+               "zi_lazy_boolean.state must be at 0");
+_Static_assert(offsetof(zi_lazy_boolean, op) == 4,
+               "zi_lazy_boolean.op must be at 4");
+_Static_assert(offsetof(zi_lazy_boolean, a) == 8,
+               "zi_lazy_boolean.a must be at 8");
+_Static_assert(offsetof(zi_lazy_boolean, b) == 9,
+               "zi_lazy_boolean.b must be at 9");
+_Static_assert(offsetof(zi_lazy_boolean, padding) == 10,
+               "zi_lazy_boolean.padding must be at 10");
+_Static_assert(offsetof(zi_lazy_boolean, cached) == 12,
+               "zi_lazy_boolean.cached must be at 12");
+_Static_assert(sizeof(zi_lazy_boolean) == 16,
+               "zi_lazy_boolean must be 16 bytes");
 
 /* Entry NAME_header of a stream; NAME_buffer is a ring. */
 typedef struct zi_stream_header {

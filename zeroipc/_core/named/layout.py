@@ -9,7 +9,7 @@ records; where they lie is said in each structure's file, for it depends on the 
 
 from __future__ import annotations
 
-from ..fields import I32, U8, U32, U64, Chars, Layout
+from ..fields import I32, U8, U16, U32, U64, Chars, Layout
 
 # --- Waiting, ours alone ----------------------------------------------------------------
 
@@ -157,6 +157,25 @@ LAZY_NEGATE = 3
 LAZY_CHAIN = 4
 LAZY_EXTERNAL = 5
 """Operations of a lazy value."""
+
+LAZY_BOOLEAN = Layout(
+    "lazy_boolean",
+    (
+        U32("state", "LAZY_..."),
+        U32("op", "LAZY_CONSTANT or LAZY_AND ... LAZY_NOT"),
+        U8("a", "first operand, 0 or 1"),
+        U8("b", "second operand"),
+        U16("padding", "0"),
+        U8("cached", "the value"),
+    ),
+    doc="A lazy truth value.",
+)
+
+LAZY_AND = 1
+LAZY_OR = 2
+LAZY_XOR = 3
+LAZY_NOT = 4
+"""Operations of a lazy truth value; LAZY_CONSTANT too."""
 
 STREAM = Layout(
     "stream_header",
