@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.peer import Peer
 from tests.support.programs import ROOT
-from zeroipc import Future, Memory, Queue, Ring
+from zeroipc import Future, Lazy, Memory, Queue, Ring
+from zeroipc.sync import Semaphore
 
 pytestmark = pytest.mark.usefixtures("backend")
 TEXT = (ROOT / "SPECIFICATION.md").read_text(encoding="utf-8")
@@ -42,6 +43,12 @@ def make_ring(mem: Memory) -> None:
     samples.write([30, 40])
 
 
+def make_semaphore(mem: Memory) -> None:
+    seats = Semaphore(mem, "it", 3, 3)
+    assert seats.acquire()
+    assert seats.acquire()
+
+
 EXAMPLES: dict[str, Example] = {
     "Example of a queue": Example(
         make_queue,
@@ -49,6 +56,18 @@ EXAMPLES: dict[str, Example] = {
     ),
     "Example of a ring of integers": Example(
         make_ring, [("pop ring it i4", value) for value in ("20", "30", "40")]
+    ),
+    "Example of a semaphore": Example(
+        make_semaphore,
+        [
+            ("semaphore.facts it", "1 0 3"),
+            ("semaphore.try_take it", "1"),
+            ("semaphore.try_take it", "0"),
+        ],
+    ),
+    "Example of a lazy value": Example(
+        lambda mem: Lazy.add(mem, "it", "i4", 40, 2).force(),
+        [("lazy.force it i4", "value 42"), ("lazy.count it i4", "1")],
     ),
     "Example of a future": Example(
         lambda mem: Future(mem, "it", "f8").set_result(0.5),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from typing import Any
 
@@ -59,16 +60,14 @@ def test_an_error_for_the_peer(memory: Memory, peer: Peer) -> None:
 def test_both_wait_for_each_other(memory: Memory, start_peer: Callable[..., Peer]) -> None:
     """Python sleeps, the peer polls, and the peer wakes nobody."""
     setter, reader = start_peer(memory), start_peer(memory)
-    for i in range(30):
-        first, second = (Future(memory, f"{name}-{i}", "i8") for name in ("first", "second"))
-        results: list[int] = []
-        waiter = Thread(target=lambda: results.append(first.result()))  # noqa: B023 - joined below
-        waiter.start()
-        reader.start("future.get", second.name, "i8")
-        setter.ask("future.set", first.name, "i8", i)
-        waiter.join()
-        second.set_result(results[0] + 1)
-        assert reader.answer() == ["value", str(i + 1)]
+    with ThreadPoolExecutor(1) as pool:
+        for i in range(30):
+            first, second = (Future(memory, f"{name}-{i}", "i8") for name in ("first", "second"))
+            waiter = pool.submit(first.result)
+            reader.start("future.get", second.name, "i8")
+            setter.ask("future.set", first.name, "i8", i)
+            second.set_result(waiter.result() + 1)
+            assert reader.answer() == ["value", str(i + 1)]
 
 
 def test_exactly_one_sets_it(memory: Memory, start_peer: Callable[..., Peer]) -> None:

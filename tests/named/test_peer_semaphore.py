@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from typing import Any
 
@@ -42,16 +43,14 @@ def test_an_atomic_number(
 
 def test_a_waiter_sees_a_number_that_the_peer_changes(memory: Memory, peer: Peer) -> None:
     number = Atomic(memory, "number")
-    for i in range(0, 40, 2):
-        peer.start("atomic.await", "number", "i8", i + 1)
-        number.store(i + 1)
-        peer.answer()
-        results: list[int] = []
-        waiter = Thread(target=lambda at: results.append(number.wait(at)), args=(i + 1,))
-        waiter.start()
-        peer.ask("atomic.add", "number", "i8", 1, 1)
-        waiter.join()
-        assert results == [i + 2]
+    with ThreadPoolExecutor(1) as pool:
+        for i in range(0, 40, 2):
+            peer.start("atomic.await", "number", "i8", i + 1)
+            number.store(i + 1)
+            peer.answer()
+            waiter = pool.submit(number.wait, i + 1)
+            peer.ask("atomic.add", "number", "i8", 1, 1)
+            assert waiter.result() == i + 2
 
 
 @pytest.mark.parametrize("count, most", [(0, 0), (3, 3), (2, 5)])
