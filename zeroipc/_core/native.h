@@ -123,6 +123,6 @@ extern struct PyModuleDef native_module;
 int native_errors(zi_state *state);
 
 #define ZI_BIG_COPY ((Py_ssize_t)256 << 10) /* copies of this size let other threads run */
-#define ZI_MANY 8                            /* messages per locked visit of get_many */
+#define ZI_MANY 8                            /* messages per locked visit of put_many and get_many */
 
 #endif

@@ -49,7 +49,7 @@ static PyObject *get_object(zi_queue_object *self, uint64_t deadline)
 PyObject *queue_get_py(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
     uint64_t deadline = ZI_FOREVER;
-    if ((nargs != 0 || names) && parse_wait(args, nargs, 0, names, &deadline) < 0) return NULL;
+    if ((nargs != 0 || names) && parse_wait(args, nargs, names, NULL, &deadline) < 0) return NULL;
     return get_object((zi_queue_object *)object, deadline);
 }
 
@@ -63,13 +63,15 @@ PyObject *queue_get_nowait(PyObject *object, PyObject *unused)
 static int append_decoded(zi_queue_object *self, PyObject *list, zi_message *messages, uint32_t count)
 {
     int failed = 0;
-    unsigned char *copies = PyMem_Malloc((size_t)count * ZI_INLINE_MAX);
-    if (copies == NULL) {
-        PyErr_NoMemory();
-        return -1;
+    size_t nbytes = 0;
+    for (uint32_t i = 0; i < count; i++) nbytes += pad8(messages[i].nbytes);
+    unsigned char *copies = PyMem_Malloc(nbytes + 1), *copy = copies;
+    failed = copies == NULL;
+    if (failed) PyErr_NoMemory();
+    for (uint32_t i = 0; i < count && !failed; i++) { /* decoding may run code that uses the scratch */
+        messages[i].payload = memcpy(copy, messages[i].payload, messages[i].nbytes);
+        copy += pad8(messages[i].nbytes);
     }
-    for (uint32_t i = 0; i < count; i++) /* decoding may run code that uses the scratch */
-        messages[i].payload = memcpy(copies + (size_t)i * ZI_INLINE_MAX, messages[i].payload, messages[i].nbytes);
     for (uint32_t i = 0; i < count; i++) {
         if (failed) {
             for (uint32_t b = 0; b < messages[i].nblocks; b++) block_free(&self->arena->view, messages[i].blocks[b]);
@@ -89,13 +91,14 @@ PyObject *queue_get_many(PyObject *object, PyObject *const *args, Py_ssize_t nar
 {
     zi_queue_object *self = (zi_queue_object *)object;
     uint64_t deadline = ZI_FOREVER;
-    if (nargs < 1) return PyErr_Format(PyExc_TypeError, "get_many() takes the most items to get");
-    Py_ssize_t limit = PyNumber_AsSsize_t(args[0], PyExc_OverflowError);
+    PyObject *most = find_first(args, nargs, names, "limit");
+    if (most == NULL) return NULL;
+    Py_ssize_t limit = PyNumber_AsSsize_t(most, PyExc_OverflowError);
     if (limit < 1) {
         if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "limit must be at least 1: limit=%zd", limit);
         return NULL;
     }
-    if ((nargs != 1 || names) && parse_wait(args, nargs, 1, names, &deadline) < 0) return NULL;
+    if ((nargs != 1 || names) && parse_wait(args, nargs, names, "limit", &deadline) < 0) return NULL;
     if (self->closed || !is_made(self)) return raise_closed(self);
     PyObject *list = PyList_New(0);
     zi_message messages[ZI_MANY];

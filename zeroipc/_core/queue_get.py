@@ -11,12 +11,9 @@ from .draft import message_dropped
 from .layout import PAYLOAD_CANCELLED
 from .mutex import check_outermost
 from .patience import deadline_of, queue_receive
-from .queue_handle import Handle
+from .queue_handle import MANY, Handle
 from .ring import Message
 from .status import OK
-
-MANY = 8
-"""Messages per locked visit of get_many."""
 
 
 class Gets(Handle):

@@ -16,10 +16,19 @@ PyObject *raise_closed(zi_queue_object *self)
     return PyErr_Format(self->arena->state->closed, "Queue %R is closed", (PyObject *)self);
 }
 
-/* (block=True, timeout=None) from position *first* on, as put and get have them. */
-int parse_wait(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t first, PyObject *names,
-                      uint64_t *deadline)
+/* The first argument, which may also be given by its *name*; else an error is set. */
+PyObject *find_first(PyObject *const *args, Py_ssize_t nargs, PyObject *names, const char *name)
 {
+    if (nargs > 0) return args[0];
+    for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); i++)
+        if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i), name) == 0) return args[nargs + i];
+    return PyErr_Format(PyExc_TypeError, "missing 1 required positional argument: '%s'", name);
+}
+
+/* (block=True, timeout=None), as put and get have them: behind an argument *own*, or NULL. */
+int parse_wait(PyObject *const *args, Py_ssize_t nargs, PyObject *names, const char *own, uint64_t *deadline)
+{
+    Py_ssize_t first = own != NULL;
     PyObject *block = nargs > first ? args[first] : NULL, *timeout = nargs > first + 1 ? args[first + 1] : NULL;
     if (nargs > first + 2) {
         PyErr_Format(PyExc_TypeError, "takes at most %zd arguments: %zd given", first + 2, nargs);
@@ -31,7 +40,7 @@ int parse_wait(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t first, PyObje
             block = args[nargs + i];
         else if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0 && !timeout)
             timeout = args[nargs + i];
-        else if (first == 0 || PyUnicode_CompareWithASCIIString(name, "obj") != 0) {
+        else if (own == NULL || PyUnicode_CompareWithASCIIString(name, own) != 0) {
             PyErr_Format(PyExc_TypeError, "unexpected keyword argument %R", name);
             return -1;
         }

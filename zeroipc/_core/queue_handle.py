@@ -14,6 +14,9 @@ from .records import SharedQueue
 from .registry import queue_hold
 from .status import OK, Status, error_of
 
+MANY = 8
+"""Messages per locked visit of put_many and get_many."""
+
 
 class Hold:
     """One of this process's holds of a queue; the row says so as long as there are any.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Iterable
 from queue import Full
 from typing import Any
 
@@ -14,7 +15,7 @@ from .draft import Draft, draft_dropped
 from .layout import PAGE, PAYLOAD_PICKLE, STATE_OPEN
 from .mutex import check_outermost, here
 from .patience import deadline_of, queue_send
-from .queue_handle import Handle
+from .queue_handle import MANY, Handle
 from .records import SharedQueue
 from .ring import Message, queue_size
 from .status import NO_ROOM, OK, Status
@@ -43,6 +44,81 @@ class Deferred:
                 "a put of a signal handler or finalizer, made after the queue operation that "
                 "it interrupted, failed"
             )
+
+
+CONTAINERS = frozenset((list, tuple, range, set, frozenset, dict))
+"""What has all its items already, so that none has to wait for the next."""
+
+
+class Batch:
+    """Objects that are encoded, to be put in one visit.
+
+    Attributes:
+        deadline: until when to wait for room.
+        went: how many were put before.
+    """
+
+    def __init__(self, queue: Puts, deadline: int) -> None:
+        self.deadline = deadline
+        self.went = 0
+        self._queue = queue
+        self._drafts: list[tuple[Draft, Any]] = []
+
+    def add(self, obj: Any) -> bool:
+        """Encode one more.
+
+        False: it must be put by itself, which may wait for memory, when those before it have
+        gone.
+        """
+        if self._queue._spilling or here.held or here.draining:
+            return False
+        draft = Draft(self._queue._home(), 0)
+        self._drafts.append((draft, obj))
+        try:
+            encode(draft, obj)
+        except ShmFullError:
+            self._drop_last()
+            return False
+        except BaseException:
+            self._drop_last()
+            raise
+        return True
+
+    def is_full(self, limit: int) -> bool:
+        """Return whether the batch is to be put.
+
+        A message with blocks goes at once: who is to free memory for the next one may need it.
+        """
+        return len(self._drafts) == limit or bool(self._drafts[-1][0].message.blocks)
+
+    def put(self) -> None:
+        """Put what is in the batch; it is empty afterwards, whatever happens."""
+        queue, drafts = self._queue, self._drafts
+        if not drafts:
+            return
+        arena, slot, generation = queue._open_home(), queue._slot, queue._generation
+        bounded = queue._maxsize != 0
+        messages = [draft.message for draft, _ in drafts]
+        try:
+            status = queue_send(arena, slot, generation, messages, bounded, self.deadline)
+            left = [obj for draft, obj in drafts if not draft.message.went]
+        finally:
+            self.went += sum(message.went for message in messages)
+            self.drop()
+        for obj in left:
+            queue._put_outcome(status, bounded, obj)
+            self.went += 1
+
+    def drop(self) -> None:
+        """Undo what was not put."""
+        while self._drafts:
+            self._drop_last()
+
+    def _drop_last(self) -> None:
+        draft, _ = self._drafts[-1]
+        if not draft.message.went:
+            draft_dropped(draft)
+        self._drafts.pop()
 
 
 class Puts(Handle):
@@ -87,6 +163,49 @@ class Puts(Handle):
             return
         error = self._error(Status.FULL if status is Status.BUSY else status)
         raise _full_as_queue(error) if isinstance(error, ShmFullError) else error
+
+    def put_many(
+        self, items: Iterable[Any], block: bool = True, timeout: float | None = None
+    ) -> int:
+        """Put the items in order; return how many went in before the time was over.
+
+        Args:
+            items: any iterable. Those of a list, tuple, range, set or dict go several at a
+                time; those of another one each as soon as it is there.
+            block: whether to wait for room.
+            timeout: seconds for all of them; None for ever.
+
+        Raises:
+            queue.Full: not even the first went in.
+            UnpicklableError: one cannot be pickled; those before it went in.
+            ValueError: the queue is closed.
+        """
+        batch = Batch(self, deadline_of(timeout) if block else 0)
+        limit = MANY if type(items) in CONTAINERS else 1
+        self._open_home()
+        self._used = True
+        try:
+            self._put_each(items, batch, limit)
+        except Full:
+            if not batch.went:
+                raise
+        finally:
+            batch.drop()
+        return batch.went
+
+    def _put_each(self, items: Iterable[Any], batch: Batch, limit: int) -> None:
+        try:
+            for obj in items:
+                added = batch.add(obj)
+                if not added or batch.is_full(limit):
+                    batch.put()
+                if not added:
+                    self._put_object(obj, batch.deadline)
+                    batch.went += 1
+        except Exception:
+            batch.put()  # those before
+            raise
+        batch.put()
 
     def _put_later(self, queue: SharedQueue, obj: Any, deadline: int) -> None:
         """In a nested call: have the interrupted call put the object when it can."""

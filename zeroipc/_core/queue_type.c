@@ -23,6 +23,9 @@ static PyMethodDef queue_methods[] = {
     {"put", (PyCFunction)(void (*)(void))queue_put_py, METH_FASTCALL | METH_KEYWORDS,
      "put(obj, block=True, timeout=None)\n\nPut obj into the queue; Full when there is no room in time."},
     {"put_nowait", queue_put_nowait, METH_O, "put_nowait(obj)\n\nThe same as put(obj, False)."},
+    {"put_many", (PyCFunction)(void (*)(void))queue_put_many, METH_FASTCALL | METH_KEYWORDS,
+     "put_many(items, block=True, timeout=None)\n\nPut the items in order; return how many went in before the time "
+     "was over.\n\nFull when not even the first did; an error when one cannot be pickled, after those before it."},
     {"get", (PyCFunction)(void (*)(void))queue_get_py, METH_FASTCALL | METH_KEYWORDS,
      "get(block=True, timeout=None)\n\nTake the next object; Empty when none comes in time."},
     {"get_nowait", queue_get_nowait, METH_NOARGS, "get_nowait()\n\nThe same as get(False)."},

@@ -7,7 +7,8 @@
 /* queue_handle.c */
 int is_made(const zi_queue_object *self);
 PyObject *raise_closed(zi_queue_object *self);
-int parse_wait(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t first, PyObject *names, uint64_t *deadline);
+PyObject *find_first(PyObject *const *args, Py_ssize_t nargs, PyObject *names, const char *name);
+int parse_wait(PyObject *const *args, Py_ssize_t nargs, PyObject *names, const char *own, uint64_t *deadline);
 PyObject *queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 void queue_dealloc(PyObject *object);
 extern PyGetSetDef queue_getset[];
@@ -18,6 +19,7 @@ PyObject *queue_get_py(PyObject *object, PyObject *const *args, Py_ssize_t nargs
 PyObject *queue_get_many(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names);
 PyObject *queue_put_nowait(PyObject *object, PyObject *argument);
 PyObject *queue_get_nowait(PyObject *object, PyObject *argument);
+PyObject *queue_put_many(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names);
 PyObject *queue_put_now(PyObject *object, PyObject *argument);
 PyObject *queue_poll(PyObject *object, PyObject *argument);
 PyObject *queue_poll_room(PyObject *object, PyObject *argument);

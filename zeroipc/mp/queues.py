@@ -15,19 +15,15 @@ The interface is the standard library's. What differs, each for the better:
 from __future__ import annotations
 
 import os
-import time
 import weakref
 from multiprocessing import context
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .._backend import transport as core
 from ..errors import ClosedQueueError, ShutDown
 from . import spill, transport
 from .bridge import Bridged
 from .standard import names_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 T = TypeVar("T")
 
@@ -149,32 +145,6 @@ class Queue(_SharedQueue, Generic[T]):
     def full(self) -> bool:
         """Return whether the queue holds `maxsize` items, at some moment."""
         return bool(0 < self._maxsize <= self.qsize())
-
-    def put_many(self, items: Iterable[T], block: bool = True, timeout: float | None = None) -> int:
-        """Put *items* in order; return how many went in before the time was over.
-
-        Args:
-            items: any iterable; it is read as far as there is room.
-            block: whether to wait for room.
-            timeout: seconds for all of them; None for ever.
-
-        Raises:
-            queue.Full: not even the first went in.
-            ValueError: the queue is closed.
-        """
-        from queue import Full
-
-        end = None if timeout is None else time.monotonic() + timeout
-        count = 0
-        try:
-            for item in items:
-                left = None if end is None else max(0.0, end - time.monotonic())
-                self.put(item, block, left)
-                count += 1
-        except Full:
-            if count == 0:
-                raise
-        return count
 
     def shutdown(self, immediate: bool = False) -> None:
         """Refuse further puts, in every process; gets take what is left, then raise.
