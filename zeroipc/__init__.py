@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .memory import Memory as Memory
     from .queue import Queue as Queue
     from .ring import Ring as Ring
+    from .stack import Stack as Stack
     from .sync import Mutex as Mutex
     from .sync import Semaphore as Semaphore
     from .table import Table as Table
@@ -100,6 +101,7 @@ _NAMES = {
     "memory": ("Memory",),
     "queue": ("Queue",),
     "ring": ("Ring",),
+    "stack": ("Stack",),
     "sync": ("Mutex", "Semaphore"),
     "table": ("Table",),
 }

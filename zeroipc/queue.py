@@ -12,36 +12,26 @@ The protocol is in _core/named/queue.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from operator import index
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import DTypeLike
 
 from . import _backend
-from ._core.named.element import Element, element_of, items_of
+from ._bounded import Bounded
+from ._core.named.element import Element, element_of
 from ._core.named.layout import QUEUE
 from ._core.named.queue_repair import queue_nbytes, queue_repair, queue_sequence_at
-from ._core.status import OK, Status
-from ._structure import Structure, checked_capacity
-from ._waiting import deadline_of
-from .errors import (
-    CapacityError,
-    DTypeError,
-    EmptyError,
-    FullError,
-    SegmentFormatError,
-    WaitTimeoutError,
-)
+from ._structure import checked_capacity
+from .errors import CapacityError, DTypeError, SegmentFormatError
 from .memory import Memory
 from .table import Entry, Part, load, store
 
 CAPACITY_MAX = 2**31
 
 
-class Queue(Structure):
+class Queue(Bounded):
     """Items of one dtype, in the order in which they were pushed.
 
     `push` and `pop` wait for ever by default, and raise TimeoutError when a *timeout* in
@@ -122,146 +112,6 @@ class Queue(Structure):
             self._buf, entry.offset, stored, element, self._items, self._room
         )
 
-    # --- one item ---
-
-    def try_push(self, value: Any) -> bool:
-        """Push *value* if there is room now; return whether there was.
-
-        Raises:
-            DTypeError, OutOfRangeError: the dtype cannot hold *value*.
-        """
-        return self._core.try_push(value) is OK
-
-    def try_pop(self, default: Any = None) -> Any:
-        """Return the first item, or *default* if there is none now."""
-        value = self._core.try_pop()
-        return default if type(value) is Status else value
-
-    def push(self, value: Any, timeout: float | None = None) -> None:
-        """Push *value*, waiting for room.
-
-        Raises:
-            WaitTimeoutError: there was none within *timeout* seconds.
-            StalledError: another process is stuck in the slot.
-            DTypeError, OutOfRangeError: the dtype cannot hold *value*.
-        """
-        if self._core.try_push(value) is not OK and not self._push_late(value, timeout):
-            raise WaitTimeoutError(f"{self._title} had no room for {timeout} seconds")
-
-    def pop(self, timeout: float | None = None) -> Any:
-        """Return the first item, waiting for one.
-
-        Raises:
-            WaitTimeoutError: there was none within *timeout* seconds.
-            StalledError: another process is stuck in the slot.
-        """
-        value = self._core.try_pop()
-        if type(value) is Status:
-            value = self._wait(self._core.try_pop, self._items, timeout)
-            if type(value) is Status:
-                raise WaitTimeoutError(f"{self._title} had no item for {timeout} seconds")
-        return value
-
-    def _push_late(self, value: Any, timeout: float | None) -> bool:
-        return self._wait(partial(self._core.try_push, value), self._room, timeout) is OK
-
-    # --- as queue.Queue has it ---
-
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Push *item* as `queue.Queue.put`.
-
-        Raises:
-            FullError: there was no room; it is a `queue.Full`. Else as `push`.
-        """
-        if self._core.try_push(item) is not OK and not self._push_late(
-            item, timeout if block else 0
-        ):
-            raise FullError(f"{self._title} is full")
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Pop an item as `queue.Queue.get`.
-
-        Raises:
-            EmptyError: there was none; it is a `queue.Empty`. Else as `pop`.
-        """
-        value = self._core.try_pop()
-        if type(value) is Status and block:
-            value = self._wait(self._core.try_pop, self._items, timeout)
-        if type(value) is Status:
-            raise EmptyError(f"{self._title} is empty")
-        return value
-
-    def put_nowait(self, item: Any) -> None:
-        """Push *item* if there is room now; see `put`."""
-        self.put(item, block=False)
-
-    def get_nowait(self) -> Any:
-        """Pop an item if there is one now; see `get`."""
-        return self.get(block=False)
-
-    def qsize(self) -> int:
-        """Return how many items there are, at some moment."""
-        return int(self._core.size())
-
-    def empty(self) -> bool:
-        """Return whether there is no item, at some moment."""
-        return self.qsize() == 0
-
-    def full(self) -> bool:
-        """Return whether there is no room, at some moment."""
-        return self.qsize() == self.capacity
-
-    __len__ = qsize
-
-    def __bool__(self) -> bool:
-        return True  # `if queue:` asks whether there is one, as for queue.Queue
-
-    # --- many items ---
-
-    def push_many(self, values: ArrayLike, timeout: float | None = None) -> None:
-        """Push all *values*, an array of shape (n,), in order; others may push in between.
-
-        Raises:
-            WaitTimeoutError: there was no room for all within *timeout* seconds; its
-                attribute `done` says how many were pushed. Else as `push`.
-        """
-        items = items_of(values, self.dtype)
-        deadline, done = deadline_of(timeout), 0
-        while done < len(items):
-            attempt = partial(_moved, self._core.push_many, items[done:])
-            moved = self._wait_till(attempt, self._room, deadline)
-            if type(moved) is Status:
-                raise WaitTimeoutError(
-                    f"{self._title} had no room for {len(items) - done} items", done
-                )
-            done += moved
-
-    def pop_many(self, limit: int, timeout: float | None = None) -> np.ndarray[Any, Any]:
-        """Return from 1 to *limit* items, those that are there, shape (n,); wait for the first.
-
-        Raises:
-            As `pop`.
-        """
-        if index(limit) < 1:
-            raise CapacityError(f"limit must be at least 1: limit={limit}")
-        out = np.empty(min(limit, self.capacity), self.dtype)
-        return out[: self.pop_into(out, timeout)]
-
-    def pop_into(self, out: np.ndarray[Any, Any], timeout: float | None = None) -> int:
-        """Pop items into *out*, shape (n,), contiguous, of this dtype; return how many.
-
-        Waits for the first; at most n, those that are there. Raises as `pop`.
-        """
-        if out.dtype != self.dtype:
-            raise DTypeError(f"out must have the queue's dtype {self.dtype}: dtype={out.dtype}")
-        if not out.size:
-            return 0
-        attempt = partial(_moved, self._core.pop_many, out)
-        moved = self._wait(attempt, self._items, timeout)
-        if type(moved) is Status:
-            raise WaitTimeoutError(f"{self._title} had no item for {timeout} seconds")
-        return int(moved)
-
     def repair(self) -> int:
         """Make the queue usable again after deaths, when nobody else is using it.
 
@@ -271,14 +121,6 @@ class Queue(Structure):
             How many items were lost.
         """
         return queue_repair(self._mem.view(self._entry), self.capacity, self.dtype.itemsize)
-
-    # --- lifetime ---
-
-    def _reopen(self) -> tuple[Any, ...]:
-        return (self.dtype,)
-
-    def _facts(self) -> str:
-        return f"size={self.qsize()}/{self.capacity}, dtype={self.dtype}"
 
 
 def rounded(capacity: int) -> int:
@@ -325,9 +167,3 @@ def _stored_capacity(view: memoryview, entry: Entry, element: Element) -> int:
             f"dtype={element.dtype} has {element.nbytes}"
         )
     return capacity
-
-
-def _moved(move: Callable[[Any], tuple[Status, int]], items: Any) -> int | Status:
-    """Return how many items *move* moved, or why none."""
-    status, done = move(items)
-    return done if status is OK else status

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.support.exercise_sync import SYNC_EXERCISES
-from zeroipc import Array, Future, Lazy, LazyBool, Memory, Queue, Ring, ZeroIPCError
+from zeroipc import Array, Future, Lazy, LazyBool, Memory, Queue, Ring, Stack, ZeroIPCError
 
 DTYPES = (np.uint8, np.int32, np.float64, "V24")
 
@@ -21,20 +21,29 @@ def exercise_array(mem: Memory, name: str, dtype: object) -> None:
 
 
 def exercise_queue(mem: Memory, name: str, dtype: object) -> None:
-    items = Queue(mem, name, dtype=dtype)  # type: ignore[arg-type]
+    use_items(Queue(mem, name, dtype=dtype))  # type: ignore[arg-type]
+
+
+def exercise_stack(mem: Memory, name: str, dtype: object) -> None:
+    stack = Stack(mem, name, dtype=dtype)  # type: ignore[arg-type]
+    with suppress(ZeroIPCError):
+        stack.peek()
+    use_items(stack)
+
+
+def use_items(items: Queue | Stack) -> None:
     value = np.zeros((), items.dtype)[()]
-    for _ in range(3):
-        items.try_push(value)
-        items.try_pop()
-        len(items)
-    for blocking in (
+    for attempt in (
+        lambda: items.try_push(value),
+        items.try_pop,
         lambda: items.push(value, 0),
         lambda: items.pop(0),
         lambda: items.push_many(np.zeros(5, items.dtype), 0),
         lambda: items.pop_many(7, 0),
     ):
         with suppress(ZeroIPCError):
-            blocking()
+            attempt()
+    len(items)
     items.repair()
     assert items.try_pop() is not None or items.try_push(value)
     repr(items)
@@ -89,6 +98,7 @@ EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
     exercise_array,
     exercise_queue,
     exercise_ring,
+    exercise_stack,
     exercise_future,
     *SYNC_EXERCISES,
     exercise_lazy,

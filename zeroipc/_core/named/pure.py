@@ -10,6 +10,7 @@ from .bell import Bell
 from .queue import Queue
 from .ring import Ring
 from .semaphore import Mutex, Semaphore
+from .stack import Stack
 from .word import Word
 
-__all__ = ["Bell", "Mutex", "Queue", "Ring", "Semaphore", "Word"]
+__all__ = ["Bell", "Mutex", "Queue", "Ring", "Semaphore", "Stack", "Word"]
