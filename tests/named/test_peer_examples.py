@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.peer import Peer
 from tests.support.programs import ROOT
-from zeroipc import Future, Lazy, Memory, Queue, Ring
+from zeroipc import Future, Lazy, Memory, Queue, Ring, Stack
 from zeroipc.sync import Semaphore
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -43,6 +43,12 @@ def make_ring(mem: Memory) -> None:
     samples.write([30, 40])
 
 
+def make_stack(mem: Memory) -> None:
+    items = Stack(mem, "it", 3, np.int32)
+    items.push_many([5, 6, 7])
+    assert items.pop() == 7
+
+
 def make_semaphore(mem: Memory) -> None:
     seats = Semaphore(mem, "it", 3, 3)
     assert seats.acquire()
@@ -56,6 +62,10 @@ EXAMPLES: dict[str, Example] = {
     ),
     "Example of a ring of integers": Example(
         make_ring, [("pop ring it i4", value) for value in ("20", "30", "40")]
+    ),
+    "Example of a stack": Example(
+        make_stack,
+        [("pop stack it i4", "6"), ("pop stack it i4", "5"), ("try_pop stack it i4", "")],
     ),
     "Example of a semaphore": Example(
         make_semaphore,

@@ -4,10 +4,13 @@
 
 #include "queue.h"
 #include "ring.h"
+#include "stack.h"
 
 static const Kind KINDS[] = {
     {"queue", queue_create, queue_open},
     {"ring", ring_create, ring_open},
+    {"stack", stack_create, stack_open},
+    {"stack_claiming", stack_create, stack_open_claiming},
 };
 
 static const Kind *kind_of(const char *name) {
