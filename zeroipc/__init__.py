@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ._eventual import gather as gather
     from .array import Array as Array
     from .atomic import Atomic as Atomic
+    from .channel import Channel as Channel
+    from .channel import select as select
     from .errors import AlreadySetError as AlreadySetError
     from .errors import BackendError as BackendError
     from .errors import CapacityError as CapacityError
@@ -63,6 +65,7 @@ _NAMES = {
     "_eventual": ("gather",),
     "array": ("Array",),
     "atomic": ("Atomic",),
+    "channel": ("Channel", "select"),
     "errors": (
         "AlreadySetError",
         "BackendError",

@@ -72,7 +72,7 @@ class Queue(Bounded):
             self._attach(mem, mem.entry(name), element)
         else:
             size = rounded(capacity)
-            part = _part(name, size, element)
+            part = queue_part(name, size, element)
             self._attach(mem, mem.find_or_add(*part), element, size)
 
     @classmethod
@@ -84,7 +84,7 @@ class Queue(Bounded):
         """
         element = element_of(dtype)
         made = cls.__new__(cls)
-        made._attach(mem, mem.add(*_part(name, rounded(capacity), element)), element)
+        made._attach(mem, mem.add(*queue_part(name, rounded(capacity), element)), element)
         return made
 
     @classmethod
@@ -132,7 +132,7 @@ def rounded(capacity: int) -> int:
     return 1 << (checked_capacity(index(capacity), 2, CAPACITY_MAX) - 1).bit_length()
 
 
-def _part(name: str, capacity: int, element: Element) -> Part:
+def queue_part(name: str, capacity: int, element: Element) -> Part:
     """Return what is to be added to a segment for a new queue."""
 
     def prepare(view: memoryview) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.exercise_codata import CODATA_EXERCISES
 from tests.support.exercise_sync import SYNC_EXERCISES
-from zeroipc import Array, Future, Lazy, LazyBool, Memory, Queue, Ring, Stack, ZeroIPCError
+from zeroipc import Array, Memory, Queue, Ring, Stack, ZeroIPCError
 
 DTYPES = (np.uint8, np.int32, np.float64, "V24")
 
@@ -49,17 +50,6 @@ def use_items(items: Queue | Stack) -> None:
     repr(items)
 
 
-def exercise_future(mem: Memory, name: str, dtype: object) -> None:
-    future = Future.open(mem, name, dtype)  # type: ignore[arg-type]
-    for use in (lambda: repr(future), future.try_result, lambda: future.result(0)):
-        with suppress(ZeroIPCError):
-            use()
-    future.repair()
-    future.try_set_result(np.zeros((), future.dtype)[()])
-    with suppress(ZeroIPCError):
-        future.exception(0)
-
-
 def exercise_ring(mem: Memory, name: str, dtype: object) -> None:
     ring = Ring(mem, name, dtype=dtype)  # type: ignore[arg-type]
     value = np.zeros((), ring.dtype)[()]
@@ -81,27 +71,13 @@ def window(opening: AbstractContextManager[np.ndarray[Any, Any]]) -> None:
         items.view(np.uint8).sum()
 
 
-def exercise_lazy(mem: Memory, name: str, dtype: object) -> None:
-    value: Lazy | LazyBool = (
-        LazyBool(mem, name) if dtype is np.uint8 else Lazy(mem, name, dtype)  # type: ignore[arg-type]
-    )
-    for use in (lambda: repr(value), lambda: value.value, lambda: value.force(0)):
-        with suppress(ZeroIPCError):
-            use()
-    value.repair()
-    value.reset()
-    with suppress(ZeroIPCError):
-        value.force(0)
-
-
 EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
     exercise_array,
     exercise_queue,
     exercise_ring,
     exercise_stack,
-    exercise_future,
     *SYNC_EXERCISES,
-    exercise_lazy,
+    *CODATA_EXERCISES,
 )
 
 

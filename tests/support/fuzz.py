@@ -27,7 +27,7 @@ from tests.support.exercise import exercise
 from tests.support.golden import ALL_NAMES, golden_bytes, write_segment
 from tests.support.leaks import PREFIX
 from tests.support.named import using
-from zeroipc import Memory, ZeroIPCError, _waiting, future, table
+from zeroipc import Memory, ZeroIPCError, _rendezvous, _waiting, channel, future, table
 
 WORDS = (0, 1, 2, 3, 4, 7, 8, 31, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1)
 HEADER = struct.pack("<II", 0x5A49504D, 2)
@@ -76,6 +76,7 @@ def work(backend: str, cases: Iterator[tuple[int, int]], report: Callable[[Any],
     table.PEER_TIMEOUT = 0.0  # nobody is there who would finish anything
     _waiting.STALL = 0
     future.MESSAGE_PATIENCE = 0.0
+    channel.HANDOVER = _rendezvous.TAKE_BACK_PATIENCE = 0.0
     with using(backend):
         for seed, number in cases:
             report(number)

@@ -1,0 +1,59 @@
+"""Everything that can be done with futures, lazy values and channels, without waiting long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+
+from zeroipc import Channel, Future, Lazy, LazyBool, Memory, ZeroIPCError, select
+
+
+def exercise_future(mem: Memory, name: str, dtype: object) -> None:
+    future = Future.open(mem, name, dtype)  # type: ignore[arg-type]
+    for use in (lambda: repr(future), future.try_result, lambda: future.result(0)):
+        with suppress(ZeroIPCError):
+            use()
+    future.repair()
+    future.try_set_result(np.zeros((), future.dtype)[()])
+    with suppress(ZeroIPCError):
+        future.exception(0)
+
+
+def exercise_lazy(mem: Memory, name: str, dtype: object) -> None:
+    value: Lazy | LazyBool = (
+        LazyBool(mem, name) if dtype is np.uint8 else Lazy(mem, name, dtype)  # type: ignore[arg-type]
+    )
+    for use in (lambda: repr(value), lambda: value.value, lambda: value.force(0)):
+        with suppress(ZeroIPCError):
+            use()
+    value.repair()
+    value.reset()
+    with suppress(ZeroIPCError):
+        value.force(0)
+
+
+def exercise_channel(mem: Memory, name: str, dtype: object) -> None:
+    values = Channel(mem, name, dtype=dtype)  # type: ignore[arg-type]
+    value = np.zeros((), values.dtype)[()]
+    for use in (
+        lambda: repr(values),
+        lambda: values.try_send(value),
+        lambda: values.try_recv(),
+        lambda: values.send(value, 0),
+        lambda: values.recv(0),
+        lambda: select(values, timeout=0),
+        values.close,
+    ):
+        with suppress(ZeroIPCError):
+            use()
+    values.repair()
+    assert values.closed
+
+
+CODATA_EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
+    exercise_future,
+    exercise_lazy,
+    exercise_channel,
+)
