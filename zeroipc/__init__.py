@@ -54,7 +54,11 @@ if TYPE_CHECKING:
     from .queue import Queue as Queue
     from .ring import Ring as Ring
     from .stack import Stack as Stack
+    from .sync import Barrier as Barrier
+    from .sync import Event as Event
+    from .sync import Latch as Latch
     from .sync import Mutex as Mutex
+    from .sync import Once as Once
     from .sync import Semaphore as Semaphore
     from .table import Table as Table
 
@@ -105,7 +109,7 @@ _NAMES = {
     "queue": ("Queue",),
     "ring": ("Ring",),
     "stack": ("Stack",),
-    "sync": ("Mutex", "Semaphore"),
+    "sync": ("Barrier", "Event", "Latch", "Mutex", "Once", "Semaphore"),
     "table": ("Table",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

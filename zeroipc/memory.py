@@ -37,7 +37,7 @@ from .errors import (
     SegmentNotReadyError,
     StructureNotFoundError,
 )
-from .table import PEER_TIMEOUT, Entry, Part, Table, check_magic, check_room, form_of, pauses
+from .table import Entry, Part, Table, check_magic, check_room, form_of, pauses
 
 READY_TIMEOUT = 5.0
 """Seconds to wait for a segment in the making, counted from its last sign of progress."""
@@ -210,7 +210,7 @@ class Memory:
             SegmentFormatError: some are missing: their creator died, or did not fit them in.
         """
         missing: list[str] = []
-        for _ in pauses(PEER_TIMEOUT):  # a peer may be about to add the rest
+        for _ in pauses():  # a peer may be about to add the rest
             entries = [self.find(name) for name in names]
             missing = [name for name, entry in zip(names, entries, strict=True) if entry is None]
             if not missing:

@@ -221,7 +221,7 @@ class Table:
         Raises:
             SegmentFormatError: the entry points outside the segment.
         """
-        for _ in pauses(PEER_TIMEOUT):
+        for _ in pauses():
             entry = next((entry for entry in self.entries() if entry.name == name), None)
             if entry is None or entry.offset:  # else a peer is just about to write it
                 break
@@ -403,9 +403,9 @@ def _raw_name(name: str) -> bytes:
     return raw.ljust(ENTRY.entry_name.length, b"\0")
 
 
-def pauses(seconds: float) -> Iterator[None]:
-    """Yield at once, then after each pause, until *seconds* have passed."""
-    deadline = time.monotonic() + seconds
+def pauses(seconds: float | None = None) -> Iterator[None]:
+    """Yield at once, then after each pause, until *seconds*, or PEER_TIMEOUT, have passed."""
+    deadline = time.monotonic() + (PEER_TIMEOUT if seconds is None else seconds)
     yield
     while time.monotonic() < deadline:
         time.sleep(_POLL)

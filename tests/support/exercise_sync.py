@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from zeroipc import Atomic, Memory, Mutex, Semaphore, ZeroIPCError
+import numpy as np
+
+from zeroipc import (
+    Atomic,
+    Barrier,
+    Event,
+    Latch,
+    Memory,
+    Mutex,
+    Once,
+    Semaphore,
+    ZeroIPCError,
+)
 
 
 def exercise_atomic(mem: Memory, name: str, dtype: object) -> None:
@@ -17,7 +29,7 @@ def exercise_atomic(mem: Memory, name: str, dtype: object) -> None:
     repr(number)
 
 
-def exercise_permits(mem: Memory, name: str, dtype: object) -> None:
+def exercise_permits(mem: Memory, name: str) -> None:
     for kind in (Semaphore, Mutex):
         with suppress(ZeroIPCError):
             lock = kind.open(mem, name)
@@ -31,7 +43,57 @@ def exercise_permits(mem: Memory, name: str, dtype: object) -> None:
                 assert lock.try_acquire()
 
 
+def exercise_kinds(mem: Memory, name: str, dtype: object) -> None:
+    if dtype is not np.int32:  # none of these has one
+        return
+    for use in KINDS:
+        with suppress(ZeroIPCError):
+            use(mem, name)
+
+
+def exercise_latch(mem: Memory, name: str) -> None:
+    latch = Latch.open(mem, name)
+    with suppress(ZeroIPCError):
+        latch.wait(0)
+    latch.count_down()
+    latch.reset()
+    repr(latch)
+
+
+def exercise_barrier(mem: Memory, name: str) -> None:
+    gate = Barrier.open(mem, name)
+    repr(gate)
+    with suppress(ZeroIPCError):
+        gate.wait(0)
+    gate.repair()
+    with suppress(ZeroIPCError):
+        gate.wait(0)
+    assert gate.n_waiting == 0
+
+
+def exercise_once(mem: Memory, name: str) -> None:
+    once = Once.open(mem, name)
+    with suppress(ZeroIPCError):
+        once.call(lambda: None, 0)
+    once.repair()
+    once.reset()
+    assert once.call(lambda: None)
+    repr(once)
+
+
+def exercise_event(mem: Memory, name: str) -> None:
+    event = Event.open(mem, name)
+    event.wait(0)
+    event.repair()
+    event.clear()
+    with suppress(ZeroIPCError):
+        event.set()
+    event.wait(0)
+    repr(event)
+
+
+KINDS = (exercise_permits, exercise_latch, exercise_barrier, exercise_once, exercise_event)
 SYNC_EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
     exercise_atomic,
-    exercise_permits,
+    exercise_kinds,
 )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from .barrier import Barrier
+from .event import Event
+from .latch import Latch
 from .mutex import Mutex
+from .once import Once
 from .semaphore import Semaphore
 
-__all__ = ["Mutex", "Semaphore"]
+__all__ = ["Barrier", "Event", "Latch", "Mutex", "Once", "Semaphore"]
