@@ -12,7 +12,7 @@ import pytest
 from tests.support.peer import Peer
 from tests.support.programs import ROOT
 from zeroipc import Future, Lazy, Memory, Queue, Ring, Stack
-from zeroipc.sync import Semaphore
+from zeroipc.sync import Event, Latch, Semaphore
 
 pytestmark = pytest.mark.usefixtures("backend")
 TEXT = (ROOT / "SPECIFICATION.md").read_text(encoding="utf-8")
@@ -74,6 +74,14 @@ EXAMPLES: dict[str, Example] = {
             ("semaphore.try_take it", "1"),
             ("semaphore.try_take it", "0"),
         ],
+    ),
+    "Example of a latch": Example(
+        lambda mem: Latch(mem, "it", 3).count_down(),
+        [("latch.facts it", "2 3"), ("latch.count_down it 2 1", ""), ("latch.wait it", "")],
+    ),
+    "Example of an event": Example(
+        lambda mem: Event(mem, "it", manual=True).set(),
+        [("event.wait it", ""), ("event.facts it", "1 1 0"), ("semaphore.facts it_sem", "0 0 0")],
     ),
     "Example of a lazy value": Example(
         lambda mem: Lazy.add(mem, "it", "i4", 40, 2).force(),

@@ -11,13 +11,14 @@
 #include "atomic.h"
 #include "boxes.h"
 #include "future.h"
+#include "gates.h"
 #include "lazy.h"
 #include "semaphore.h"
 
 int main(void) {
     const Command *const families[] = {
         SEGMENT_COMMANDS, ARRAY_COMMANDS, BOX_COMMANDS, ATOMIC_COMMANDS, SEMAPHORE_COMMANDS,
-        FUTURE_COMMANDS, LAZY_COMMANDS, NULL,
+        FUTURE_COMMANDS, LAZY_COMMANDS, GATE_COMMANDS, NULL,
     };
     serve(families);
     return 0;
