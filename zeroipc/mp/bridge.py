@@ -14,11 +14,13 @@ import weakref
 from contextlib import suppress
 from operator import attrgetter
 from queue import Empty, Full
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._backend import transport as core
 from ..errors import ShmFullError, ShutDown
-from .watch import Watch
+
+if TYPE_CHECKING:
+    from .watch import Watch
 
 MEMORY_PAUSE = 0.01
 """Seconds between tries of `aput` while the queue has room and the arena has not."""
@@ -53,6 +55,8 @@ class State:
         """Return the watch of *queue* that uses its method *side*; makes it at first."""
         with self.lock:
             if side not in self.watches:
+                from .watch import Watch
+
                 handle = core.MessageQueue()
                 handle._attach(*queue._handle)
                 watch = self.watches[side] = Watch(handle, getattr(handle, side))

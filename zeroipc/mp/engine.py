@@ -164,6 +164,7 @@ class Engine:
                 for _ in range(self.crew.size if self.crew.forks else 1):
                     self.crew.grow(self.crew.size)
                 self.bell.hang()
+                self.sender.refill()  # a worker gets to work while the thread starts
                 self._start_manager()
             except BaseException as error:
                 with self.lock:
@@ -191,7 +192,7 @@ class Engine:
             return self.thread is manager
 
     def _undo_start(self, error: BaseException) -> None:
-        """Fail what was handed in, nothing of which was sent; the next task starts anew."""
+        """Fail what was handed in; the next task starts anew."""
         with held_back():
             if self.tasks is not None:  # should there be a worker that is not on the list
                 self.tasks._shutdown(True)

@@ -41,6 +41,7 @@ class Manager(threading.Thread):
         if not self.engine.admit(self):
             return
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        self.engine.bell.wait(LOOK_MIN)  # who started us goes on: a first result comes sooner
         try:
             self._look_after()
         except BaseException as error:  # nobody may wait for a thread that is gone
@@ -52,6 +53,7 @@ class Manager(threading.Thread):
         engine = self.engine
         pause, count, worked = LOOK_MIN, -1, 0.0
         while not self._finished():
+            engine.sender.refill()  # what fits need not be waited for
             if self._wanted():
                 self._collect()
                 self._sleep(0)
@@ -64,7 +66,6 @@ class Manager(threading.Thread):
                 pause, count, worked = LOOK_MIN, engine.count, time.monotonic()
             else:
                 pause = min(2 * pause, LOOK_MAX)
-            engine.sender.refill()
             engine.deliver()
             self._reap()
             if engine.doubtful:
@@ -92,7 +93,7 @@ class Manager(threading.Thread):
         engine = self.engine
         with engine.lock:
             engine.asleep = timeout is None
-            if engine.asleep and (engine.pending or engine.closing):
+            if engine.asleep and (engine.pending or engine.outbox or engine.closing):
                 timeout = 0
         poll = select.poll()
         for fd in (engine.bell.fd, *engine.crew.sentinels()):

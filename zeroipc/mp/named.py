@@ -134,7 +134,7 @@ def _read(fd: int) -> dict[str, Any]:
 
 def _write(fd: int, queue: Any, record: dict[str, Any]) -> None:
     arena, slot, generation = queue._handle
-    address = transport.arena_of(arena.token).address()._asdict()
+    address = vars(transport.arena_of(arena.token).address())
     text = json.dumps({"class": record["class"], "slot": slot, "generation": generation, **address})
     os.ftruncate(fd, 0)
     os.pwrite(fd, text.encode(), 0)

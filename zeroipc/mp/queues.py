@@ -21,9 +21,12 @@ from typing import Any, Generic, TypeVar
 
 from .._backend import transport as core
 from ..errors import ClosedQueueError, ShutDown
-from . import spill, transport
+from . import transport
 from .bridge import Bridged
 from .standard import names_of
+
+if TYPE_CHECKING:
+    from .spill import Spill
 
 T = TypeVar("T")
 
@@ -54,7 +57,7 @@ class _SharedQueue(Bridged, core.MessageQueue):  # type: ignore[misc, name-defin
         popen = context.get_spawning_popen()
         if popen is not None:
             keep_for(popen, self)
-        elif not spill.collects(self):
+        elif not _is_spilled(self):
             sent = core.send_handle(self)
             if sent is None:
                 context.assert_spawning(self)
@@ -66,17 +69,26 @@ class _SharedQueue(Bridged, core.MessageQueue):  # type: ignore[misc, name-defin
         address, slot, generation = state
         self._attach(transport.attach(address).arena, slot, generation)
 
-    _overflow: spill.Spill | None = None
+    _overflow: Spill | None = None
 
-    def _own_overflow(self) -> spill.Spill:
+    def _own_overflow(self) -> Spill:
         """Return where this process keeps what does not fit; a parent's is not ours."""
         if self._overflow is None or self._overflow.pid != os.getpid():
-            self._overflow = spill.Spill()
+            from .spill import Spill
+
+            self._overflow = Spill()
         return self._overflow
 
     def _spill(self, obj: Any) -> None:
         """Keep *obj*, which did not fit into the arena, in a thread that puts it later."""
         self._own_overflow().put(self, obj)
+
+
+def _is_spilled(queue: _SharedQueue) -> bool:
+    """Keep *queue* if this thread is pickling an object to be spilled; return whether it is."""
+    from .spill import collects
+
+    return collects(queue)
 
 
 _starting: weakref.WeakSet[Any] = weakref.WeakSet()

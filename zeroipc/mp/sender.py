@@ -10,7 +10,6 @@ from collections import deque
 from concurrent.futures._base import PENDING
 from typing import TYPE_CHECKING, Any
 
-from .._core.pickling import find_culprit
 from ..errors import ShmFullError, UnpicklableError
 from .futures import SENDING, UNSENT, TaskFuture
 
@@ -44,7 +43,7 @@ class Sender:
 
     def refill(self) -> None:
         """Move the backlog into the ring, as far as there is room; nothing before the start."""
-        while self.backlog and self.engine.thread is not None:
+        while self.backlog and self.engine.tasks is not None:
             mine = False
             try:
                 with self.engine.lock:
@@ -134,6 +133,8 @@ def _explained(error: Exception, call: tuple[Any, Any, Any]) -> Exception:
     """Return the error to give to the future of a call that could not be sent."""
     if not isinstance(error, UnpicklableError) or error.__cause__ is None:
         return error
+    from .._core.pickling import find_culprit
+
     _, args, kwargs = call
     path, culprit = find_culprit(args, "args", 8)
     if culprit is args:

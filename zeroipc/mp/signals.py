@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from _signal import getsignal  # type: ignore[import-not-found] # signal's makes enum members
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def held_back() -> Iterator[set[Any]]:
         The signals that this thread blocked before, for what is started: it inherits the mask.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    handled = [number for number in range(1, signal.NSIG) if callable(signal.getsignal(number))]
+    handled = [number for number in range(1, signal.NSIG) if callable(getsignal(number))]
     try:
         # May raise, after it has blocked them: it runs the handlers of signals that are there.
         signal.pthread_sigmask(signal.SIG_BLOCK, handled)

@@ -53,6 +53,8 @@ def names_of(ours: str) -> Callable[[str], Any]:
     """
 
     def __getattr__(name: str) -> Any:
+        if name == "__path__":  # every import from the module asks for it: it is no package
+            raise AttributeError(f"module {ours!r} has no attribute {name!r}")
         return getattr(importlib.import_module(THEIRS + ours.removeprefix(OURS)), name)
 
     return __getattr__

@@ -15,7 +15,6 @@ the process that sends it for as long as that process lives.
 
 from __future__ import annotations
 
-import _posixshmem  # type: ignore[import-not-found]
 import contextlib
 import itertools
 import os
@@ -23,7 +22,7 @@ import resource
 import stat
 import threading
 from multiprocessing import util
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .._backend import transport as core
 from ..errors import OwnerDiedError
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 PREFIX = "zeroipc-"
+_SHM = "/dev/shm"
 _SPACE_FACTOR = 8
 """Addresses per byte of the limit: blocks of one size class keep their addresses when their
 memory goes to another class."""
@@ -42,13 +42,20 @@ _TINY = 256 << 20
 """Below this, /dev/shm is taken for a container's, and the arena is not put there."""
 
 
-class Address(NamedTuple):
-    """Where to find an arena: its token, its size, and processes that have it open."""
+class Address:
+    """Where to find an arena.
 
-    token: int
-    nbytes: int
-    openings: tuple[tuple[int, int], ...]
-    """(pid, file descriptor) to try first, the maker's before all."""
+    No NamedTuple, whose making compiles code: that takes longer than making an arena.
+
+    Args:
+        token, nbytes: the arena's.
+        openings: (pid, file descriptor) of processes that have it open, the maker's first.
+    """
+
+    def __init__(self, token: int, nbytes: int, openings: tuple[tuple[int, int], ...]) -> None:
+        self.token = token
+        self.nbytes = nbytes
+        self.openings = openings
 
 
 class Attachment:
@@ -204,10 +211,11 @@ def _new_file(nbytes: int, name: str) -> int:
         os.ftruncate(fd, nbytes)
         return fd
     # What SharedMemory does, without loading it: its imports take longer than a fork.
-    fd = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-    _posixshmem.shm_unlink(name)
+    path = f"{_SHM}/{name}"
+    fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    os.unlink(path)
     os.ftruncate(fd, nbytes)
-    return int(fd)
+    return fd
 
 
 # --- Sizes ------------------------------------------------------------------------------
@@ -221,7 +229,7 @@ def memory_limit() -> int:
     """
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError), open(path) as file:
+        with contextlib.suppress(OSError, ValueError), open(path, "rb", 0) as file:
             limits.append(int(file.read()) // 2)
     if _shm_free() >= _TINY:
         limits.append(_shm_free())
@@ -230,7 +238,7 @@ def memory_limit() -> int:
 
 def _shm_free() -> int:
     try:
-        found = os.statvfs("/dev/shm")
+        found = os.statvfs(_SHM)
     except OSError:
         return 0
     return found.f_bavail * found.f_frsize
