@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .errors import MovedError as MovedError
     from .errors import NameExistsError as NameExistsError
     from .errors import NameTooLongError as NameTooLongError
+    from .errors import NestedCallError as NestedCallError
     from .errors import OutOfRangeError as OutOfRangeError
     from .errors import OwnerDiedError as OwnerDiedError
     from .errors import ReleaseError as ReleaseError
@@ -84,6 +85,7 @@ _NAMES = {
         "MovedError",
         "NameExistsError",
         "NameTooLongError",
+        "NestedCallError",
         "OutOfRangeError",
         "OwnerDiedError",
         "ReleaseError",

@@ -280,6 +280,14 @@ class UnpicklableError(ZeroIPCError, pickle.PicklingError, TypeError, AttributeE
     """
 
 
+class NestedCallError(ZeroIPCError, RuntimeError):
+    """A call of a queue that a signal handler or a finalizer cannot make just then.
+
+    Raised by the pure backend only, when its caller has interrupted a queue operation of its
+    own thread, whose lock it would wait for: everything but `put`, which is made later.
+    """
+
+
 class BackendError(ZeroIPCError, ImportError):
     """The backend asked for is not available. Raised on first use of the package's core.
 

@@ -20,6 +20,7 @@ from tests.support import tasks
 from tests.support.programs import run_python
 from zeroipc.errors import UnpicklableError
 from zeroipc.mp import executor as module
+from zeroipc.mp.bell import Bell
 
 METHODS = zeroipc.mp.get_all_start_methods()
 
@@ -42,12 +43,6 @@ def gate(tmp_path: Path) -> Iterator[Path]:
     yield path
     path.touch()
 
-
-NATIVE = pytest.mark.skipif(
-    zeroipc.backend == "pure",
-    reason="the engine does not yet keep a task whose put was refused because it interrupted "
-    "another of the same thread, which only the pure backend does",
-)
 
 # --- Threads and re-entry --------------------------------------------------------------
 
@@ -214,7 +209,6 @@ ALARMS = """
 """
 
 
-@NATIVE
 def test_signal_handlers_that_submit() -> None:
     run_python(
         ALARMS
@@ -234,7 +228,6 @@ def test_signal_handlers_that_submit() -> None:
     )
 
 
-@NATIVE
 @pytest.mark.parametrize(
     ("what", "lost"),
     [
@@ -244,7 +237,11 @@ def test_signal_handlers_that_submit() -> None:
     ],
 )
 def test_signal_handlers_that_raise_lose_nothing_silently(what: str, lost: bool) -> None:
-    """Only where unpickling runs Python code, a result can be lost; its future then says so."""
+    """Only where unpickling runs Python code, a result can be lost; its future then says so.
+
+    In the pure backend it always does.
+    """
+    lost = lost or zeroipc.backend == "pure"
     found = run_python(
         ALARMS
         + f"""
@@ -275,7 +272,7 @@ def test_signal_handlers_that_raise_lose_nothing_silently(what: str, lost: bool)
     assert {lost} or not any(errors)
     """
     )
-    assert found.stderr == ""
+    assert found.stderr == "" or zeroipc.backend == "pure"  # where finalizers are Python as well
 
 
 def test_signal_handlers_that_raise_while_workers_are_started() -> None:
@@ -288,11 +285,11 @@ def test_signal_handlers_that_raise_while_workers_are_started() -> None:
     pool.submit(tasks.echo, 1).result()
     pool.shutdown()
     hits = 0
-    for number in range(200):
+    for number in range(100):
         pool = zeroipc.mp.ProcessPoolExecutor(2, mp_context=context)
         try:
             armed = True
-            set_alarm(1e-6 * (1 + number % 100 * 50))
+            set_alarm(1e-6 * (1 + number * 50))
             pool.submit(tasks.echo, number).result()
             armed = False
         except Alarm:
@@ -302,7 +299,7 @@ def test_signal_handlers_that_raise_while_workers_are_started() -> None:
         assert pool.submit(tasks.echo, number).result() == number
         pool.shutdown()
         assert multiprocessing.active_children() == []
-    assert hits > 20, hits
+    assert hits > 10, hits
     """
     )
 
@@ -493,6 +490,22 @@ def test_forks_while_tasks_are_in_flight(pool: Any) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_fork_while_a_bell_is_being_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child does not close the descriptor again, which may be somebody else's by then."""
+    bell = Bell()
+    bell.hang()
+    close, closed = os.close, []
+
+    def close_and_fork(fd: int) -> None:
+        close(fd)
+        closed.append(fd)
+        bell.disown()  # as the child does
+
+    monkeypatch.setattr(os, "close", close_and_fork)
+    bell.close()
+    assert len(closed) == 1
 
 
 def nested(method: str, number: int) -> list[int]:

@@ -295,6 +295,24 @@ def test_an_exception_at_any_point(file: File, arena: Any, what: str, size: int)
     assert watcher.stats()["blocks_live"] == 1
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_task_that_was_cut_short_is_put_once(arena: Any) -> None:
+    """At whatever point the exception came: the engine then hands in the same object again."""
+    queue = queue_of(PURE, arena)
+    tasks: list[list[int]] = []
+
+    def put() -> None:
+        tasks.append([len(tasks)])
+        queue._put_task(tasks[-1])
+
+    for _ in interruptions(put):
+        queue._put_task(tasks[-1])
+        assert queue.get_many(2) == [tasks[-1]]
+    assert queue.get_many(2) == [tasks[-1]]
+    assert len(tasks) > 50
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_storm_of_exceptions(file: File, arena: Any) -> None:
     queue = queue_of(PURE, arena)

@@ -25,6 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from ..errors import NestedCallError
 from .status import OK, Status
 
 MUTEX_NBYTES = 48 if platform.machine() == "aarch64" else 40 if sys.maxsize > 2**32 else 24
@@ -138,11 +139,11 @@ def check_outermost(what: str) -> None:
     """Refuse a call that takes locks and cannot be put off.
 
     Raises:
-        RuntimeError: a signal handler or finalizer has interrupted this thread while it
+        NestedCallError: a signal handler or finalizer has interrupted this thread while it
             held a lock.
     """
     if here.held:
-        raise RuntimeError(
+        raise NestedCallError(
             f"{what} in a signal handler or finalizer that interrupted a queue operation of "
             "this thread: only put is possible there"
         )

@@ -12,6 +12,7 @@ from .mutex import check_outermost
 from .participant import identity_index
 from .records import SharedQueue
 from .registry import queue_hold
+from .ring import Message
 from .status import OK, Status, error_of
 
 MANY = 8
@@ -55,6 +56,7 @@ class Handle:
         "_hold",
         "_slot",
         "_spilling",
+        "_task",
         "_used",
         "_watched",
     )
@@ -65,6 +67,7 @@ class Handle:
     _hold: Hold | None
     _closed: bool
     _spilling: bool
+    _task: tuple[Any, Message] | None
     _used: bool
     _watched: bool
 
@@ -75,6 +78,7 @@ class Handle:
         self._slot = self._generation = 0
         self._claimant = NONE  # no worker, until _claim_as
         self._hold = None
+        self._task = None
         self._closed = self._spilling = self._used = self._watched = False
         return self
 

@@ -245,15 +245,21 @@ class Puts(Handle):
         """Put without waiting; return the item number and the bytes it takes.
 
         Programs pass what a task returned to several others, so received arrays stay theirs.
+        When a signal handler's exception cut it short, call it again with the same object: it
+        is put once.
         """
         blocks = self._view("_put_task").blocks
-        draft = Draft(self._home(), 0, keeps_received=True)
-        status = self._send(draft, obj, False, 0)
-        if status is not OK:
-            raise self._error(status)
-        message = draft.message
+        if self._task is None or self._task[0] is not obj or not self._task[1].went:
+            draft = Draft(self._home(), 0, keeps_received=True)
+            self._task = obj, draft.message
+            status = self._send(draft, obj, False, 0)
+            if status is not OK:
+                raise self._error(status)
+        message = self._task[1]
         nbytes = sum(class_pages(blocks[number].cls) * PAGE for number in message.blocks)
-        return message.item, len(message.payload) + nbytes
+        item, nbytes = message.item, len(message.payload) + nbytes
+        self._task = None
+        return item, nbytes
 
     def _send(self, draft: Draft, obj: Any, patient: bool, deadline: int) -> Status:
         """Put *obj*, waiting for what may come; a draft that is not sent is undone."""

@@ -46,6 +46,6 @@ class Bell:
     def close(self) -> None:
         """Close the descriptor; ringing does nothing from now on."""
         with self._lock:
-            if self.fd >= 0:
-                os.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1  # first: a child that is forked in between closes it as well
+            if fd >= 0:
+                os.close(fd)

@@ -26,6 +26,7 @@ finds out.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -34,6 +35,7 @@ from concurrent.futures._base import PENDING, RUNNING, BrokenExecutor
 from typing import TYPE_CHECKING, Any
 
 from .._core.owner import owner_start_time
+from ..errors import NestedCallError
 from .bell import Bell
 from .calls import Packer
 from .collector import Collector
@@ -234,7 +236,8 @@ class Engine:
 
     def poll(self, future: TaskFuture[Any]) -> None:
         """Collect what is there without waiting, and note whether a worker has *future*."""
-        self.collector.collect_waiting()
+        with contextlib.suppress(NestedCallError):
+            self.collector.collect_waiting()
         with self.lock:
             item = future.item
             sent = future._state == PENDING and item is not None and item != SENDING

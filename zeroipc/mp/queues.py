@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import weakref
 from multiprocessing import context
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._backend import transport as core
 from ..errors import ClosedQueueError, ShutDown

@@ -10,7 +10,7 @@ from collections import deque
 from concurrent.futures._base import PENDING
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ShmFullError, UnpicklableError
+from ..errors import NestedCallError, ShmFullError, UnpicklableError
 from .futures import SENDING, UNSENT, TaskFuture
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Sender:
         self._sending = False
         self._sent: list[tuple[int, int]] = []
         self._first: TaskFuture[Any] | None = None
+        self._task: tuple[Any, ...] | None = None
 
     def refill(self) -> None:
         """Move the backlog into the ring, as far as there is room; nothing before the start."""
@@ -73,8 +74,9 @@ class Sender:
     def _send_first(self) -> bool:
         """Send the first task of the backlog; whether to go on with the next.
 
-        It leaves the backlog only afterwards, and what `_put_task` returns goes into a list
-        in one step: whatever a signal handler raises, it is sent once.
+        It leaves the backlog only afterwards, what `_put_task` returns goes into a list in one
+        step, and that puts the same object once: whatever a signal handler raises, it is sent
+        once.
         """
         engine = self.engine
         if self._sent:
@@ -90,15 +92,21 @@ class Sender:
                 return True
             future.item = SENDING
         try:
-            task = (future.number, self.packer.pack(call[0]), call[1], call[2])
-            self._sent.extend(map(engine.tasks._put_task, (task,)))
+            if self._task is None or self._task[0] != future.number:  # else it was cut short
+                self._task = future.number, self.packer.pack(call[0]), call[1], call[2]
+            self._sent.extend(map(engine.tasks._put_task, (self._task,)))
             self.note()
+        except NestedCallError:  # the manager sends it
+            future.item = UNSENT
+            engine.bell.ring()
+            return False
         except Exception as error:
             if self._sent:  # a signal handler's
                 raise
             if isinstance(error, ShmFullError) and self.by_item:  # their end frees memory
                 future.item = UNSENT
                 return False
+            self._task = None
             engine.end(future, None, _explained(error, call))
             engine.collector.nudge()
         return True
@@ -119,7 +127,7 @@ class Sender:
             if self.backlog and self.backlog[0] is future:
                 self.backlog.popleft()
             self._sent.clear()
-            self._first = None
+            self._first = self._task = None
 
     def disown(self) -> None:
         """In a forked child: nothing is sent from here."""
