@@ -53,7 +53,7 @@ static void basics_chunks(void)
     uint32_t queued = 0;
     for (uint32_t block = 0; block < rig.arena->blocks_used; block++) queued += rig.blocks[block].owner == ZI_QUEUED;
     REQUIRE(queued == 1, "%u chunks are left", queued);
-    REQUIRE(arena_trim(&rig, 0, 0) > 0, "nothing to trim");
+    REQUIRE(arena_trim(&rig, 0, 0, rig_soon()) > 0, "nothing to trim");
     check(0);
 }
 
@@ -86,13 +86,13 @@ static void basics_maxsize_and_state(void)
     check(0);
     REQUIRE_OK(item_get(queue, &id));
     REQUIRE_OK(item_put(queue, 3, 16, 1));
-    REQUIRE_OK(queue_shut(&rig, queue.slot, queue.generation, 0));
+    REQUIRE_OK(queue_shut(&rig, queue.slot, queue.generation, 0, rig_soon()));
     REQUIRE(item_put(queue, 4, 16, 1) == ZI_SHUT, "a put after the shutdown");
     for (uint64_t got = 1; got < 4; got++) REQUIRE(item_get(queue, &id) == ZI_OK && id == got, "item %lu", got);
     REQUIRE(item_get(queue, &id) == ZI_SHUT, "an item after the last");
     again = rig_create(0, 0);
     REQUIRE_OK(item_put(again, 0, 16, 1));
-    REQUIRE_OK(queue_shut(&rig, again.slot, again.generation, 1));
+    REQUIRE_OK(queue_shut(&rig, again.slot, again.generation, 1, rig_soon()));
     REQUIRE(item_get(again, &id) == ZI_SHUT, "an item after shutdown(immediate)");
     check(0);
 }
@@ -138,7 +138,7 @@ static void basics_no_space(void)
             sent += status == ZI_OK;
         }
         REQUIRE(status == ZI_OK || status == ZI_NO_SPACE, "status %d", status);
-        zi_status large = block_alloc(&rig, 40 * MB, ZI_KIND_DATA, &block);
+        zi_status large = block_alloc(&rig, 40 * MB, ZI_KIND_DATA, &block, rig_soon());
         REQUIRE(large == ZI_OK || large == ZI_NO_SPACE, "status %d", large);
         held += large == ZI_OK;
         check(held);
@@ -146,7 +146,7 @@ static void basics_no_space(void)
         REQUIRE(got == sent, "%lu of %lu", got, sent);
         rig_fallocations = -1;
         REQUIRE_OK(item_put(queue, 0, 3000, 2));
-        if (large != ZI_OK) REQUIRE_OK(block_alloc(&rig, 40 * MB, ZI_KIND_DATA, &block));
+        if (large != ZI_OK) REQUIRE_OK(block_alloc(&rig, 40 * MB, ZI_KIND_DATA, &block, rig_soon()));
         check(1);
         if (status == ZI_OK && large == ZI_OK) return;
     }
@@ -157,18 +157,18 @@ static void basics_limit(void)
 {
     rig_reset(8 * MB);
     uint32_t blocks[9], one;
-    for (int i = 0; i < 8; i++) REQUIRE_OK(block_alloc(&rig, MB, ZI_KIND_DATA, &blocks[i]));
-    REQUIRE(block_alloc(&rig, MB, ZI_KIND_DATA, &blocks[8]) == ZI_NO_MEMORY, "above the limit");
-    REQUIRE(block_alloc(&rig, 1, ZI_KIND_DATA, &one) == ZI_NO_MEMORY, "above the limit");
+    for (int i = 0; i < 8; i++) REQUIRE_OK(block_alloc(&rig, MB, ZI_KIND_DATA, &blocks[i], rig_soon()));
+    REQUIRE(block_alloc(&rig, MB, ZI_KIND_DATA, &blocks[8], rig_soon()) == ZI_NO_MEMORY, "above the limit");
+    REQUIRE(block_alloc(&rig, 1, ZI_KIND_DATA, &one, rig_soon()) == ZI_NO_MEMORY, "above the limit");
     check(8);
     for (int i = 0; i < 8; i++) block_free(&rig, blocks[i]);
-    REQUIRE_OK(block_alloc(&rig, 8 * MB, ZI_KIND_DATA, &one));
+    REQUIRE_OK(block_alloc(&rig, 8 * MB, ZI_KIND_DATA, &one, rig_soon()));
     check(1);
     block_free(&rig, one);
-    REQUIRE_OK(block_alloc(&rig, 0, ZI_KIND_HANDLE, &one));
+    REQUIRE_OK(block_alloc(&rig, 0, ZI_KIND_HANDLE, &one, rig_soon()));
     block_free(&rig, one);
-    REQUIRE(arena_trim(&rig, 0, 2) == 0 && arena_trim(&rig, 0, 2) == 0, "trimmed before it was idle");
-    REQUIRE(arena_trim(&rig, 0, 2) == 1 && rig.arena->reserved == 0, "idle memory stays");
+    REQUIRE(arena_trim(&rig, 0, 2, rig_soon()) == 0 && arena_trim(&rig, 0, 2, rig_soon()) == 0, "trimmed before it was idle");
+    REQUIRE(arena_trim(&rig, 0, 2, rig_soon()) == 1 && rig.arena->reserved == 0, "idle memory stays");
     check(0);
 }
 
@@ -179,12 +179,12 @@ static void basics_loans(void)
     uint32_t one;
     for (int order = 0; order < 3; order++) {
         uint32_t other;
-        REQUIRE_OK(block_alloc(&rig, 8 * MB, ZI_KIND_DATA, &one));
+        REQUIRE_OK(block_alloc(&rig, 8 * MB, ZI_KIND_DATA, &one, rig_soon()));
         block_lend(&rig, one);
         block_lend(&rig, one);
         REQUIRE(block_lent_by(&rig.blocks[one], rig.me) == 2, "lent %d times", block_lent_by(&rig.blocks[one], rig.me));
         for (int step = 0; step < 3; step++) {
-            REQUIRE(block_alloc(&rig, 8 * MB, ZI_KIND_DATA, &other) == ZI_NO_MEMORY, "order %d, step %d", order, step);
+            REQUIRE(block_alloc(&rig, 8 * MB, ZI_KIND_DATA, &other, rig_soon()) == ZI_NO_MEMORY, "order %d, step %d", order, step);
             step == order ? block_free(&rig, one) : block_unlend(&rig, one, rig.me);
         }
         check(0);

@@ -127,7 +127,7 @@ static void setup_limit(void)
 {
     setup_plain();
     uint32_t blocks[6];
-    for (int i = 0; i < 6; i++) REQUIRE_OK(block_alloc(&rig, MB, ZI_KIND_DATA, &blocks[i]));
+    for (int i = 0; i < 6; i++) REQUIRE_OK(block_alloc(&rig, MB, ZI_KIND_DATA, &blocks[i], rig_soon()));
     for (int i = 0; i < 6; i++) block_free(&rig, blocks[i]);
 }
 
@@ -154,7 +154,7 @@ static void setup_handle(void)
 static void setup_reserved(void)
 {
     setup_plain();
-    participant_reserve(&rig, &step_reserved);
+    participant_reserve(&rig, &step_reserved, rig_soon());
 }
 
 /* What a participant may leave behind: blocks, a loan, a put that is committed but not
@@ -162,8 +162,8 @@ static void setup_reserved(void)
 static void leave_everything(void)
 {
     uint32_t block;
-    REQUIRE_OK(block_alloc(&rig, 5000, ZI_KIND_DATA, &block));
-    REQUIRE_OK(block_alloc(&rig, 5000, ZI_KIND_DATA, &block));
+    REQUIRE_OK(block_alloc(&rig, 5000, ZI_KIND_DATA, &block, rig_soon()));
+    REQUIRE_OK(block_alloc(&rig, 5000, ZI_KIND_DATA, &block, rig_soon()));
     block_lend(&rig, block);
     block_lend(&rig, block);
     put_next(step_main, 24, 2);
@@ -188,12 +188,12 @@ static void leave_locked(void)
     uint32_t block;
     leave_everything();
     REQUIRE_OK(item_make(&(zi_message){0}, 9, 24, 3));
-    REQUIRE_OK(block_alloc(&rig, 5000, ZI_KIND_DATA, &block));
+    REQUIRE_OK(block_alloc(&rig, 5000, ZI_KIND_DATA, &block, rig_soon()));
     REQUIRE_OK(queue_lock(&rig, step_main.slot, zi_now() + ZI_TICK_NS));
     rig.blocks[block].queue = step_main.slot;
     rig.blocks[block].item = cursor_load(&rig.queues[step_main.slot].tail).item;
     get_tally(&rig, &rig.queues[step_main.slot], cursor_load(&rig.queues[step_main.slot].head).item);
-    REQUIRE_OK(arena_lock(&rig));
+    REQUIRE_OK(arena_lock(&rig, rig_soon()));
     rig.arena->free_head[1] = rig.arena->free_head[2] = ZI_NONE;
     rig.arena->frontier += 4096;
     rig.arena->reserved = 0;
@@ -204,7 +204,7 @@ static void setup_dead_locked(void)
     setup_tasks();
     put_some(step_main, 3, 24, 3);
     get_some(step_main, 2);
-    for (int i = 0; i < 2; i++) REQUIRE_OK(task_done(&rig, step_main.slot, step_main.generation));
+    for (int i = 0; i < 2; i++) REQUIRE_OK(task_done(&rig, step_main.slot, step_main.generation, rig_soon()));
     step_book->done_begun = step_book->done_ended = 2;
     rig_run_and_die(leave_locked);
 }

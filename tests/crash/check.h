@@ -138,7 +138,7 @@ static void check_locks(void)
         REQUIRE_OK(queue_lock(&rig, slot, zi_now() + ZI_TICK_NS));
         queue_unlock(&rig, slot);
     }
-    REQUIRE_OK(arena_lock(&rig));
+    REQUIRE_OK(arena_lock(&rig, rig_soon()));
 }
 
 /* All of it; *held* is how many blocks the living should have in their hands. */

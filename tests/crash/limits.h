@@ -23,7 +23,7 @@ static void limit_sweeps_and_dies(void)
 {
     hook_point = "sweep.block";
     hook_passes = (uint32_t)rand() % (2 * LIMIT_QUEUES);
-    arena_sweep(&rig);
+    arena_sweep(&rig, rig_soon());
 }
 
 static void limits_queues(void)
@@ -38,7 +38,7 @@ static void limits_queues(void)
             (void)rand();
             rig_run_and_die(limit_sweeps_and_dies);
         }
-        while (arena_sweep(&rig) != 0) {
+        while (arena_sweep(&rig, rig_soon()) != 0) {
         }
         check(0);
         for (uint32_t i = 0; i < LIMIT_QUEUES; i++) {
@@ -79,7 +79,7 @@ static void limits_table(void)
             if ((pids[i] = rig_fork()) != 0) continue;
             if (i != 2) hook_point = points[dice % 4];
             hook_passes = dice / 4 % 40;
-            REQUIRE_OK(arena_register(&rig));
+            REQUIRE_OK(arena_register(&rig, rig_soon()));
             arena_deregister(&rig);
             _exit(0);
         }
@@ -88,7 +88,7 @@ static void limits_table(void)
             REQUIRE(how == 0 || (i != 2 && WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL), "process %u: wait status %x", i, how);
             killed += how != 0;
         }
-        while (arena_sweep(&rig) != 0) {
+        while (arena_sweep(&rig, rig_soon()) != 0) {
         }
         check(0);
     }
@@ -113,7 +113,7 @@ static uint64_t limit_cpu_ns(void)
 
 static void limit_sleeps(limit_books *books, uint32_t number, rig_queue queue)
 {
-    REQUIRE_OK(arena_register(&rig));
+    REQUIRE_OK(arena_register(&rig, rig_soon()));
     __atomic_fetch_add(&books->ready, 1, __ATOMIC_SEQ_CST);
     while (ZI_LOAD(books->ready) < LIMIT_SLEEPERS) usleep(1000);
     uint64_t start = limit_cpu_ns();

@@ -70,10 +70,10 @@ static void load_aside(uint64_t turn)
 {
     if (turn % 16 == 0) arena_tick(&rig);
     uint32_t block;
-    if (block_alloc(&rig, (uint64_t)rand() % MB, ZI_KIND_DATA, &block) == ZI_OK) block_free(&rig, block);
+    if (block_alloc(&rig, (uint64_t)rand() % MB, ZI_KIND_DATA, &block, rig_soon()) == ZI_OK) block_free(&rig, block);
     if (turn % 64 != 0) return;
     rig_queue other;
-    if (queue_create(&rig, 0, turn % 128 ? ZI_NOTE_TASKS : ZI_NOTE_CLAIMS, 0, &other.slot, &other.generation) == ZI_OK) {
+    if (queue_create(&rig, 0, turn % 128 ? ZI_NOTE_TASKS : ZI_NOTE_CLAIMS, 0, &other.slot, &other.generation, rig_soon()) == ZI_OK) {
         for (uint64_t id = 0; id < 12; id++)
             if (item_put(other, id, 600, 1) != ZI_OK) break;
         uint64_t id;
@@ -86,8 +86,8 @@ static void load_aside(uint64_t turn)
         }
         holding_clear(&rig, other.slot);
     }
-    arena_trim(&rig, 0, 1);
-    if (turn % 256 == 0) arena_sweep(&rig);
+    arena_trim(&rig, 0, 1, rig_soon());
+    if (turn % 256 == 0) arena_sweep(&rig, rig_soon());
 }
 
 /* Wait for what *status* says is missing. */
@@ -131,7 +131,7 @@ static zi_status load_take(load_hand *hand)
     zi_message message = {.payload = hand->payload, .claimant = ZI_NONE};
     uint32_t done;
     memset(hand->payload, LOAD_NOTHING, 8);
-    zi_status status = queue_get(&rig, load_queue.slot, load_queue.generation, &message, 1, &done, zi_now() + ZI_LOCK_PATIENCE_NS);
+    zi_status status = queue_get(&rig, load_queue.slot, load_queue.generation, &message, 1, &done, rig_soon());
     if (status != ZI_OK) return status;
     uint64_t id = item_check(&message);
     REQUIRE(id < LOAD_ITEMS, "item %lu", id);
@@ -139,7 +139,7 @@ static zi_status load_take(load_hand *hand)
     load_note_gap();
     memset(hand->payload, LOAD_NOTHING, 8);
     item_free(&message);
-    REQUIRE_OK(task_done(&rig, load_queue.slot, load_queue.generation));
+    REQUIRE_OK(task_done(&rig, load_queue.slot, load_queue.generation, rig_soon()));
     return ZI_OK;
 }
 
@@ -174,8 +174,8 @@ static pid_t load_spawn(uint32_t number)
     load_arm();
     memset(load->hands[number].payload, LOAD_NOTHING, 8);
     load->hands[number].putting = 0;
-    REQUIRE_OK(arena_register(&rig));
-    REQUIRE_OK(queue_hold(&rig, load_queue.slot, load_queue.generation));
+    REQUIRE_OK(arena_register(&rig, rig_soon()));
+    REQUIRE_OK(queue_hold(&rig, load_queue.slot, load_queue.generation, rig_soon()));
     number < load_is.producers ? load_produce(&load->hands[number]) : load_consume(&load->hands[number]);
     arena_deregister(&rig);
     _exit(0);
@@ -225,7 +225,7 @@ static uint32_t load_run(pid_t *pids, uint32_t count)
 static void load_kick(void)
 {
     zi_queue *queue = &rig.queues[load_queue.slot];
-    REQUIRE_OK(queue_lock(&rig, load_queue.slot, zi_now() + ZI_LOCK_PATIENCE_NS));
+    REQUIRE_OK(queue_lock(&rig, load_queue.slot, rig_soon()));
     queue->items_seq++;
     queue->room_seq++;
     queue_unlock(&rig, load_queue.slot);
@@ -250,9 +250,9 @@ static void load_settle(void)
 {
     zi_status status;
     uint32_t lost;
-    while (arena_sweep(&rig) != 0) {
+    while (arena_sweep(&rig, rig_soon()) != 0) {
     }
-    queues_reclaim(&rig);
+    queues_reclaim(&rig, rig_soon());
     check(0);
     while ((status = load_take(&load->hands[0])) == ZI_OK) {
     }

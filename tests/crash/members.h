@@ -13,8 +13,8 @@ static void members_fork(void)
     rig_reset(64 * MB);
     rig_queue queue = rig_create(0, 0);
     uint32_t reserved, viewed;
-    REQUIRE_OK(block_alloc(&rig, 8192, ZI_KIND_DATA, &viewed));
-    participant_reserve(&rig, &reserved);
+    REQUIRE_OK(block_alloc(&rig, 8192, ZI_KIND_DATA, &viewed, rig_soon()));
+    participant_reserve(&rig, &reserved, rig_soon());
     REQUIRE(reserved != 0, "no entry");
     rig.blocks[viewed].inherited_from = rig.arena->fork_clock;
     int go[2];
@@ -22,7 +22,7 @@ static void members_fork(void)
     pid_t pid = rig_fork();
     if (pid == 0) {
         char byte;
-        REQUIRE_OK(participant_adopt(&rig, reserved));
+        REQUIRE_OK(participant_adopt(&rig, reserved, rig_soon()));
         REQUIRE(participant_row(&rig, identity_index(rig.me))[queue.slot] == 1, "the holding was not inherited");
         REQUIRE_OK(item_put(queue, 7, 100, 1));
         REQUIRE(read(go[0], &byte, 1) == 1, "errno %d", errno);
@@ -33,7 +33,7 @@ static void members_fork(void)
     while (item_get(queue, &id) == ZI_EMPTY) REQUIRE(queue_await_items(&rig, queue.slot, zi_now() + ZI_TICK_NS, 1) != ZI_DAMAGED, "");
     REQUIRE(id == 7, "item %lu", id);
     block_free(&rig, viewed);
-    REQUIRE_OK(arena_lock(&rig));
+    REQUIRE_OK(arena_lock(&rig, rig_soon()));
     arena_rescan(&rig);
     REQUIRE(!rig.blocks[viewed].listed, "recycled while the child may still see it");
     arena_unlock(&rig);
@@ -50,13 +50,13 @@ static void members_reservation_expires(void)
 {
     rig_reset(64 * MB);
     uint32_t reserved;
-    participant_reserve(&rig, &reserved);
-    REQUIRE(arena_sweep(&rig) == 0, "swept at once");
+    participant_reserve(&rig, &reserved, rig_soon());
+    REQUIRE(arena_sweep(&rig, rig_soon()) == 0, "swept at once");
     rig.participants[identity_index(reserved)].reserved_at -= 2 * ZI_ADOPT_NS;
-    REQUIRE(arena_sweep(&rig) == 1, "not swept");
+    REQUIRE(arena_sweep(&rig, rig_soon()) == 1, "not swept");
     pid_t pid = rig_fork();
     if (pid == 0) {
-        REQUIRE_OK(participant_adopt(&rig, reserved));
+        REQUIRE_OK(participant_adopt(&rig, reserved, rig_soon()));
         REQUIRE(rig.me != reserved, "adopted a void entry");
         arena_deregister(&rig);
         _exit(0);
@@ -71,12 +71,12 @@ static void members_adopted_late(void)
 {
     rig_reset(64 * MB);
     uint32_t reserved, parent = rig.me, block;
-    participant_reserve(&rig, &reserved);
-    REQUIRE_OK(participant_adopt(&rig, reserved)); /* this process plays the child */
-    REQUIRE_OK(block_alloc(&rig, 4096, ZI_KIND_DATA, &block));
+    participant_reserve(&rig, &reserved, rig_soon());
+    REQUIRE_OK(participant_adopt(&rig, reserved, rig_soon())); /* this process plays the child */
+    REQUIRE_OK(block_alloc(&rig, 4096, ZI_KIND_DATA, &block, rig_soon()));
     uint32_t child = rig.me;
     rig.me = parent;
-    sweep_participant(&rig, identity_index(reserved), reserved);
+    sweep_participant(&rig, identity_index(reserved), reserved, rig_soon());
     REQUIRE(rig.participants[identity_index(child)].pid == (uint32_t)getpid(), "the child was removed");
     REQUIRE(rig.blocks[block].owner == child, "the child's block was taken");
     check(1);
@@ -91,7 +91,7 @@ static void member_takes_handle(void)
     REQUIRE_OK(queue_get(&rig, member_queue.slot, member_queue.generation, &message, 1, &done, 0));
     rig_queue named = {rig.blocks[message.blocks[0]].link, 0};
     memcpy(&named.generation, message.payload, 4);
-    REQUIRE_OK(queue_hold(&rig, named.slot, named.generation));
+    REQUIRE_OK(queue_hold(&rig, named.slot, named.generation, rig_soon()));
     block_free(&rig, message.blocks[0]);
     uint64_t id;
     REQUIRE(item_get(named, &id) == ZI_OK && id == 5, "the queue behind the handle");
@@ -106,20 +106,20 @@ static void members_handles(void)
     rig_queue named = rig_create(0, ZI_NOTE_TASKS);
     for (uint64_t sent = 5; sent < 50; sent++) REQUIRE_OK(item_put(named, sent, 900, 1));
     uint32_t handle, done;
-    REQUIRE_OK(block_alloc(&rig, 0, ZI_KIND_HANDLE, &handle));
+    REQUIRE_OK(block_alloc(&rig, 0, ZI_KIND_HANDLE, &handle, rig_soon()));
     rig.blocks[handle].link = named.slot;
     memcpy(rig_payload, &named.generation, 4);
     zi_message message = {.payload = rig_payload, .nbytes = 4, .nblocks = 1, .blocks = {handle}};
     REQUIRE_OK(queue_put(&rig, member_queue.slot, member_queue.generation, &message, 1, &done, 0));
     holding_clear(&rig, named.slot);
-    queues_reclaim(&rig);
+    queues_reclaim(&rig, rig_soon());
     REQUIRE(rig.queues[named.slot].used, "reclaimed under a handle");
     check(0);
     rig_run(member_takes_handle);
-    arena_sweep(&rig);
-    queues_reclaim(&rig);
+    arena_sweep(&rig, rig_soon());
+    queues_reclaim(&rig, rig_soon());
     REQUIRE(!rig.queues[named.slot].used, "not reclaimed");
-    REQUIRE(queue_hold(&rig, named.slot, named.generation) == ZI_STALE, "a stale handle");
+    REQUIRE(queue_hold(&rig, named.slot, named.generation, rig_soon()) == ZI_STALE, "a stale handle");
     check(0);
     REQUIRE(rig_create(0, 0).slot == named.slot, "the slot is not used again");
     check(0);
@@ -127,7 +127,7 @@ static void members_handles(void)
 
 /* --- Open tasks ------------------------------------------------------------------------------ */
 
-static zi_status member_done(void) { return task_done(&rig, member_queue.slot, member_queue.generation); }
+static zi_status member_done(void) { return task_done(&rig, member_queue.slot, member_queue.generation, rig_soon()); }
 
 static void member_takes_three(void)
 {
@@ -152,12 +152,12 @@ static void members_tasks(void)
     REQUIRE_OK(tasks_await(&rig, queue->slot, queue->generation, &lost, zi_now() + ZI_TICK_NS));
     for (uint64_t sent = 0; sent < 10; sent++) REQUIRE_OK(item_put(*queue, sent, 100, 0));
     rig_run(member_takes_three);
-    arena_sweep(&rig);
+    arena_sweep(&rig, rig_soon());
     REQUIRE(tasks_await(&rig, queue->slot, queue->generation, &lost, zi_now() + ZI_TICK_NS) == ZI_LOST && lost == 2, "lost %u", lost);
     REQUIRE(tasks_await(&rig, queue->slot, queue->generation, &lost, zi_now() + 1000) == ZI_TIMEOUT && lost == 0, "lost %u", lost);
     for (int i = 0; i < 7; i++) REQUIRE_OK(item_get(*queue, &id));
     rig_run(member_does_three); /* a process may finish what another one took */
-    arena_sweep(&rig);
+    arena_sweep(&rig, rig_soon());
     for (int i = 0; i < 4; i++) REQUIRE_OK(member_done());
     REQUIRE(member_done() == ZI_EMPTY, "one too many");
     REQUIRE_OK(tasks_await(&rig, queue->slot, queue->generation, &lost, zi_now() + ZI_TICK_NS));
@@ -214,13 +214,13 @@ static void members_together(uint32_t maxsize)
     for (uint32_t number = 0; number < 4; number++) {
         pids[number] = rig_fork();
         if (pids[number] != 0) continue;
-        REQUIRE_OK(arena_register(&rig));
+        REQUIRE_OK(arena_register(&rig, rig_soon()));
         number < 2 ? member_produces(number) : member_consumes(number - 2);
         arena_deregister(&rig);
         _exit(0);
     }
     for (int i = 0; i < 2; i++) REQUIRE(rig_reap(pids[i]) == 0, "a producer failed");
-    REQUIRE_OK(queue_shut(&rig, member_queue.slot, member_queue.generation, 0));
+    REQUIRE_OK(queue_shut(&rig, member_queue.slot, member_queue.generation, 0, rig_soon()));
     for (int i = 2; i < 4; i++) REQUIRE(rig_reap(pids[i]) == 0, "a consumer failed");
     uint64_t count = member_totals[0].count + member_totals[1].count, sum = member_totals[0].sum + member_totals[1].sum;
     uint64_t all = 2 * MEMBER_ITEMS;

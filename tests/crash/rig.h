@@ -37,6 +37,8 @@ static int rig_fallocate(int fd, int mode, off_t offset, off_t nbytes)
 #define RIG_PATIENCE 20u /* seconds after which a process that should have finished hangs */
 #endif
 
+static uint64_t rig_soon(void) { return zi_now() + ZI_LOCK_PATIENCE_NS; }
+
 static zi_view rig;         /* the arena under test, as this process sees it */
 static char rig_context[256]; /* what is being done, for messages */
 
@@ -84,7 +86,7 @@ static void rig_reset(uint64_t limit)
     view_map(&rig, base, fd);
     REQUIRE_OK(arena_format(&rig, RIG_NBYTES, limit, 1));
     REQUIRE_OK(arena_check(&rig, RIG_NBYTES));
-    REQUIRE_OK(arena_register(&rig));
+    REQUIRE_OK(arena_register(&rig, rig_soon()));
 }
 
 /* A child that is not registered yet, dies with its parent, and cannot hang for ever. */
@@ -112,7 +114,7 @@ static void rig_run(void (*work)(void))
 {
     pid_t pid = rig_fork();
     if (pid == 0) {
-        REQUIRE_OK(arena_register(&rig));
+        REQUIRE_OK(arena_register(&rig, rig_soon()));
         work();
         _exit(0);
     }
@@ -126,7 +128,7 @@ static void rig_run_and_die(void (*work)(void))
 {
     pid_t pid = rig_fork();
     if (pid == 0) {
-        REQUIRE_OK(arena_register(&rig));
+        REQUIRE_OK(arena_register(&rig, rig_soon()));
         work();
         kill(getpid(), SIGKILL);
     }
@@ -146,7 +148,7 @@ static uint32_t rig_claimant = ZI_NONE; /* this process's worker number, of task
 static rig_queue rig_create(uint32_t maxsize, uint32_t noting)
 {
     rig_queue made;
-    REQUIRE_OK(queue_create(&rig, maxsize, noting, 0, &made.slot, &made.generation));
+    REQUIRE_OK(queue_create(&rig, maxsize, noting, 0, &made.slot, &made.generation, rig_soon()));
     return made;
 }
 
@@ -176,7 +178,7 @@ static zi_status item_make(zi_message *message, uint64_t id, uint32_t nbytes, ui
     memset(rig_payload + 8, item_byte(id), nbytes - 8);
     for (uint32_t part = 0; part < nblocks; part++) {
         uint32_t block;
-        zi_status status = block_alloc(&rig, item_block_nbytes(id, part), ZI_KIND_DATA, &block);
+        zi_status status = block_alloc(&rig, item_block_nbytes(id, part), ZI_KIND_DATA, &block, rig_soon());
         if (status != ZI_OK) return status;
         message->blocks[message->nblocks++] = block;
         item_mark(id, block, part);

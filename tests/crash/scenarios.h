@@ -15,7 +15,7 @@ typedef struct {
 
 static void prepare_nothing(void) {}
 
-static void prepare_block(void) { REQUIRE_OK(block_alloc(&rig, 5000, ZI_KIND_DATA, &step_block)); }
+static void prepare_block(void) { REQUIRE_OK(block_alloc(&rig, 5000, ZI_KIND_DATA, &step_block, rig_soon())); }
 
 static void prepare_loan(void)
 {
@@ -33,19 +33,19 @@ static void do_get(void) { get_next(step_main); }
 static void do_get_two(void) { get_some(step_main, 2); }
 static void do_free(void) { block_free(&rig, step_block); }
 static void do_unlend(void) { block_unlend(&rig, step_block, rig.me), block_free(&rig, step_block); }
-static void do_trim(void) { arena_trim(&rig, 0, 0); }
-static void do_alloc_at_limit(void) { REQUIRE_OK(block_alloc(&rig, 6 * MB, ZI_KIND_DATA, &step_block)); }
-static void do_sweep(void) { arena_sweep(&rig); }
-static void do_register(void) { REQUIRE_OK(arena_register(&rig)); }
+static void do_trim(void) { arena_trim(&rig, 0, 0, rig_soon()); }
+static void do_alloc_at_limit(void) { REQUIRE_OK(block_alloc(&rig, 6 * MB, ZI_KIND_DATA, &step_block, rig_soon())); }
+static void do_sweep(void) { arena_sweep(&rig, rig_soon()); }
+static void do_register(void) { REQUIRE_OK(arena_register(&rig, rig_soon())); }
 static void do_deregister(void) { arena_deregister(&rig); }
 static void do_create(void) { rig_create(0, 0); }
 static void do_create_joinable(void) { rig_create(7, ZI_NOTE_TASKS); }
-static void do_reclaim(void) { queues_reclaim(&rig); }
-static void do_reserve(void) { participant_reserve(&rig, &step_reserved); }
-static void do_adopt(void) { REQUIRE_OK(participant_adopt(&rig, step_reserved)); }
-static void do_hold(void) { REQUIRE_OK(queue_hold(&rig, step_main.slot, step_main.generation)); }
+static void do_reclaim(void) { queues_reclaim(&rig, rig_soon()); }
+static void do_reserve(void) { participant_reserve(&rig, &step_reserved, rig_soon()); }
+static void do_adopt(void) { REQUIRE_OK(participant_adopt(&rig, step_reserved, rig_soon())); }
+static void do_hold(void) { REQUIRE_OK(queue_hold(&rig, step_main.slot, step_main.generation, rig_soon())); }
 static void do_drop(void) { holding_clear(&rig, step_main.slot); }
-static void do_shut(void) { REQUIRE_OK(queue_shut(&rig, step_main.slot, step_main.generation, 0)); }
+static void do_shut(void) { REQUIRE_OK(queue_shut(&rig, step_main.slot, step_main.generation, 0, rig_soon())); }
 
 static void do_put_many(void)
 {
@@ -56,7 +56,7 @@ static void do_put_many(void)
         REQUIRE_OK(item_make(&messages[i], 3 + i, 32, 1));
         messages[i].payload = memcpy(bytes[i], rig_payload, 32);
     }
-    REQUIRE_OK(queue_put(&rig, step_main.slot, step_main.generation, messages, 3, &done, zi_now() + ZI_LOCK_PATIENCE_NS));
+    REQUIRE_OK(queue_put(&rig, step_main.slot, step_main.generation, messages, 3, &done, rig_soon()));
 }
 
 static zi_message step_message;
@@ -73,7 +73,7 @@ static void do_put_loans(void)
 {
     uint32_t done;
     for (uint32_t i = 0; i < 3; i++) block_lend(&rig, step_message.blocks[i]);
-    REQUIRE_OK(queue_put(&rig, step_main.slot, step_main.generation, &step_message, 1, &done, zi_now() + ZI_LOCK_PATIENCE_NS));
+    REQUIRE_OK(queue_put(&rig, step_main.slot, step_main.generation, &step_message, 1, &done, rig_soon()));
     for (uint32_t i = 0; i < 3; i++) block_unlend(&rig, step_message.blocks[i], rig.me);
 }
 
@@ -88,7 +88,7 @@ static void do_shrink(void) { REQUIRE(queue_shrink(&rig, step_main.slot), "nothi
 static void do_task_done(void)
 {
     step_book->done_begun++;
-    REQUIRE_OK(task_done(&rig, step_main.slot, step_main.generation));
+    REQUIRE_OK(task_done(&rig, step_main.slot, step_main.generation, rig_soon()));
     step_book->done_ended++;
 }
 
@@ -115,13 +115,13 @@ static void do_send_handle(void)
     zi_message message;
     uint32_t done;
     REQUIRE_OK(item_make(&message, 0, 24, 0));
-    REQUIRE_OK(block_alloc(&rig, 0, ZI_KIND_HANDLE, &message.blocks[0]));
+    REQUIRE_OK(block_alloc(&rig, 0, ZI_KIND_HANDLE, &message.blocks[0], rig_soon()));
     rig.blocks[message.blocks[0]].link = step_other.slot;
     message.nblocks = 1;
-    REQUIRE_OK(queue_put(&rig, step_main.slot, step_main.generation, &message, 1, &done, zi_now() + ZI_LOCK_PATIENCE_NS));
+    REQUIRE_OK(queue_put(&rig, step_main.slot, step_main.generation, &message, 1, &done, rig_soon()));
 }
 
-static void prepare_held_other(void) { REQUIRE_OK(queue_hold(&rig, step_other.slot, step_other.generation)); }
+static void prepare_held_other(void) { REQUIRE_OK(queue_hold(&rig, step_other.slot, step_other.generation, rig_soon())); }
 
 static void prepare_sent_handle(void)
 {
@@ -134,8 +134,8 @@ static void do_take_handle(void)
 {
     zi_message message = {.payload = rig_payload, .claimant = ZI_NONE};
     uint32_t done;
-    REQUIRE_OK(queue_get(&rig, step_main.slot, step_main.generation, &message, 1, &done, zi_now() + ZI_LOCK_PATIENCE_NS));
-    REQUIRE_OK(queue_hold(&rig, rig.blocks[message.blocks[0]].link, step_other.generation));
+    REQUIRE_OK(queue_get(&rig, step_main.slot, step_main.generation, &message, 1, &done, rig_soon()));
+    REQUIRE_OK(queue_hold(&rig, rig.blocks[message.blocks[0]].link, step_other.generation, rig_soon()));
     block_free(&rig, message.blocks[0]);
 }
 

@@ -26,7 +26,7 @@ static void survive_tasks(uint32_t slot, uint32_t taken)
     uint32_t fewest = taken - step_book->done_begun, most = taken - step_book->done_ended;
     REQUIRE(lost >= fewest && lost <= most, "lost %u of %u taken, %u done", lost, taken, step_book->done_ended);
     REQUIRE((status == ZI_LOST) == (lost != 0), "status %d", status);
-    while ((status = task_done(&rig, slot, generation)) == ZI_OK) {
+    while ((status = task_done(&rig, slot, generation, rig_soon())) == ZI_OK) {
     }
     REQUIRE(status == ZI_EMPTY, "status %d", status);
     REQUIRE_OK(tasks_await(&rig, slot, generation, &lost, zi_now() + 1000));
@@ -62,8 +62,8 @@ static void survive(void)
 {
     for (uint32_t index = 0; index < rig.arena->participants_used; index++)
         rig.participants[index].reserved_at = 0; /* as if the time to adopt were over */
-    for (int dead = 0; arena_sweep(&rig) != 0; dead++) REQUIRE(dead < 4, "the sweep does not end");
-    queues_reclaim(&rig);
+    for (int dead = 0; arena_sweep(&rig, rig_soon()) != 0; dead++) REQUIRE(dead < 4, "the sweep does not end");
+    queues_reclaim(&rig, rig_soon());
     for (uint32_t slot = 0; slot < rig.arena->queues_used; slot++)
         REQUIRE(!rig.queues[slot].used || holding_any(&rig, slot) || handle_any(&rig, slot), "queue %u, which nobody has, stays", slot);
     check(step_held);
@@ -85,7 +85,7 @@ static pid_t victim_start(const scenario *what)
 {
     pid_t pid = rig_fork();
     if (pid == 0) {
-        if (!what->unregistered) REQUIRE_OK(arena_register(&rig));
+        if (!what->unregistered) REQUIRE_OK(arena_register(&rig, rig_soon()));
         what->prepare();
         ptrace(PTRACE_TRACEME, 0, NULL, NULL);
         raise(SIGSTOP);

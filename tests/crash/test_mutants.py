@@ -50,15 +50,15 @@ MUTANTS = [
     Mutant(
         "no sweep",
         "sweep.h",
-        "        sweep_participant(view, index, identity);\n",
+        "        sweep_participant(view, index, identity, deadline);\n",
         "",
         step("put"),
     ),
     Mutant(
         "no repair of a queue",
         "mqueue.h",
-        "    queue_repair(view, slot);\n    if (quiet",
-        "    if (quiet",
+        "        queue_repair(view, slot);\n",
+        "",
         step("get: leave a chunk"),
     ),
     Mutant(
@@ -71,7 +71,7 @@ MUTANTS = [
     Mutant(
         "a repair that forgets to mend the lock",
         "mqueue.h",
-        "    mutex_mended(lock);\n",
+        "        mutex_mended(&queue->lock);\n",
         "",
         step("put"),
     ),
@@ -138,7 +138,7 @@ MUTANTS = [
     Mutant(
         "a sweep that leaves what the dead had lent",
         "sweep.h",
-        "        if (block_lent_by(block, dead) != 0) sweep_lender(view, id, dead);\n"
+        "        if (block_lent_by(block, dead) != 0) sweep_lender(view, id, dead, deadline);\n"
         "        left += ZI_LOAD(block->owner) == dead || block_lent_by(block, dead) != 0;\n",
         "        left += ZI_LOAD(block->owner) == dead;\n",
         step("put: loans"),
@@ -209,8 +209,8 @@ MUTANTS = [
     Mutant(
         "a full table that is not swept",
         "sweep.h",
-        "    arena_sweep(view);\n    return participant_register(view);",
-        "    return participant_register(view);",
+        "    arena_sweep(view, deadline);\n    return participant_register(view, deadline);",
+        "    return participant_register(view, deadline);",
         LIMITS,
     ),
     Mutant(

@@ -40,10 +40,10 @@ static inline uint32_t trim_take(zi_view *view, uint64_t keep, uint32_t idle, ui
 }
 
 /* Give memory of free blocks back to the system.  Returns the number of blocks. */
-static inline uint32_t arena_trim(zi_view *view, uint64_t keep, uint32_t idle)
+static inline uint32_t arena_trim(zi_view *view, uint64_t keep, uint32_t idle, uint64_t deadline)
 {
     uint32_t taken[ZI_TRIM_BATCH];
-    if (arena_lock(view) != ZI_OK) return 0;
+    if (arena_lock(view, deadline) != ZI_OK) return 0;
     uint32_t count = trim_take(view, keep, idle, taken);
     arena_unlock(view);
     for (uint32_t i = 0; i < count; i++) {
@@ -52,29 +52,32 @@ static inline uint32_t arena_trim(zi_view *view, uint64_t keep, uint32_t idle)
         ZI_POINT("trim.before_punch");
         arena_punch(view, block->offset, class_pages(block->cls) * ZI_PAGE);
     }
-    if (count == 0 || arena_lock(view) != ZI_OK) return 0;
-    for (uint32_t i = 0; i < count; i++) {
+    /* Without A they go on counting until they are used or trimmed again. */
+    int counted = count != 0 && arena_lock(view, deadline) == ZI_OK;
+    for (uint32_t i = 0; i < count && counted; i++) {
         view->arena->reserved -= (uint64_t)view->blocks[taken[i]].claimed * ZI_PAGE;
         view->blocks[taken[i]].claimed = 0;
     }
-    arena_unlock(view);
+    if (counted) arena_unlock(view);
     for (uint32_t i = 0; i < count; i++) block_free(view, taken[i]);
     return count;
 }
 
 /* Allocate a block of *nbytes* (0 for a handle).  ZI_OK, ZI_NO_MEMORY at the arena's limit,
- * ZI_NO_SPACE when the system has none, ZI_NO_ENTRY, ZI_BUSY. */
-static inline zi_status block_alloc(zi_view *view, uint64_t nbytes, uint32_t kind, uint32_t *id)
+ * ZI_NO_SPACE when the system has none, ZI_NO_ENTRY; ZI_BUSY: A was not
+ * free until *deadline*. */
+static inline zi_status block_alloc(zi_view *view, uint64_t nbytes, uint32_t kind, uint32_t *id,
+                                    uint64_t deadline)
 {
     uint64_t pages = pages_of(nbytes);
     for (;;) {
-        zi_status status = arena_lock(view);
+        zi_status status = arena_lock(view, deadline);
         if (status != ZI_OK) return status;
         status = block_take(view, pages, kind, id);
         arena_unlock(view);
-        if (status == ZI_OK) status = block_back(view, *id, pages);
+        if (status == ZI_OK) status = block_back(view, *id, pages, deadline);
         if (status != ZI_NO_MEMORY && status != ZI_NO_SPACE) return status;
-        if (arena_trim(view, 0, 0) == 0) return status;
+        if (arena_trim(view, 0, 0, deadline) == 0) return status;
     }
 }
 

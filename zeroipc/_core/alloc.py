@@ -53,28 +53,28 @@ def trim_unclaim(view: View, taken: list[int]) -> Status:
     return OK
 
 
-def arena_trim(view: View, keep: int, idle: int) -> int:
+def arena_trim(view: View, keep: int, idle: int, deadline: int) -> int:
     """Give memory of free blocks back to the system; return the number of blocks."""
     taken: list[int] = []
     try:
-        if arena_locked(view, lambda: trim_take(view, keep, idle, taken)) is not OK or not taken:
-            return 0
+        arena_locked(view, deadline, lambda: trim_take(view, keep, idle, taken))
         for number in taken:
             block = view.blocks[number]
             block.backed = 0
             arena_punch(view, block.offset, class_pages(block.cls) * PAGE)
-        if arena_locked(view, lambda: trim_unclaim(view, taken)) is not OK:
-            return 0
+        if taken:  # without A they go on counting until they are used or trimmed again
+            arena_locked(view, deadline, lambda: trim_unclaim(view, taken))
     finally:
         for number in taken:
             block_free(view, number)
     return len(taken)
 
 
-def block_alloc(view: View, nbytes: int, kind: int) -> tuple[Status, int]:
+def block_alloc(view: View, nbytes: int, kind: int, deadline: int) -> tuple[Status, int]:
     """Allocate a block of *nbytes* (0 for a handle).
 
-    OK, NO_MEMORY at the arena's limit, NO_SPACE when the system has none, NO_ENTRY, BUSY.
+    OK, NO_MEMORY at the arena's limit, NO_SPACE when the system has none, NO_ENTRY; BUSY: A
+    was not free until *deadline*.
     """
     pages = pages_of(nbytes)
     number = NONE
@@ -86,9 +86,9 @@ def block_alloc(view: View, nbytes: int, kind: int) -> tuple[Status, int]:
 
     while True:
         try:
-            status = arena_locked(view, take)
+            status = arena_locked(view, deadline, take)
             if status is OK:
-                status = block_back(view, number, pages)
+                status = block_back(view, number, pages, deadline)
         except BaseException:
             if number != NONE and view.blocks[number].owner == view.me:
                 block_free(view, number)
@@ -96,5 +96,5 @@ def block_alloc(view: View, nbytes: int, kind: int) -> tuple[Status, int]:
         if status not in (Status.NO_MEMORY, Status.NO_SPACE):
             return status, number
         number = NONE
-        if arena_trim(view, 0, 0) == 0:
+        if arena_trim(view, 0, 0, deadline) == 0:
             return status, NONE

@@ -13,7 +13,7 @@ static int arena_attach(zi_arena_object *self, int fd, unsigned long long limit,
     view_map(&self->view, base, fd);
     zi_status status = limit ? arena_format(&self->view, self->nbytes, limit, token)
                              : arena_check(&self->view, self->nbytes);
-    if (status == ZI_OK) status = arena_register(&self->view);
+    if (status == ZI_OK) status = arena_register(&self->view, zi_now() + ZI_LOCK_PATIENCE_NS);
     if (status == ZI_OK) return 0;
     native_raise(self->state, status, &self->view);
     return -1;
@@ -58,14 +58,15 @@ static PyObject *arena_create_queue(PyObject *object, PyObject *args)
     int named;
     if (!PyArg_ParseTuple(args, "IIp:create_queue", &maxsize, &noting, &named)) return NULL;
     uint32_t slot = 0, generation = 0;
-    zi_status status = queue_create(&self->view, maxsize, noting, (uint32_t)named, &slot, &generation);
+    zi_status status;
+    ZI_PATIENTLY(status, queue_create(&self->view, maxsize, noting, (uint32_t)named, &slot, &generation, until));
     if (status != ZI_OK) return native_raise(self->state, status, &self->view);
     return Py_BuildValue("II", slot, generation);
 }
 
 static PyObject *arena_allocate(PyObject *object, PyObject *argument)
 {
-    zi_draft draft = {.arena = (zi_arena_object *)object};
+    zi_draft draft = {.arena = (zi_arena_object *)object, .patience = zi_now() + ZI_LOCK_PATIENCE_NS};
     uint32_t id;
     Py_ssize_t nbytes = PyNumber_AsSsize_t(argument, PyExc_OverflowError);
     if (nbytes < 0) {
@@ -81,7 +82,7 @@ static PyObject *arena_sweep_py(PyObject *object, PyObject *unused)
     (void)unused;
     uint32_t count;
     Py_BEGIN_ALLOW_THREADS
-    count = arena_sweep(&((zi_arena_object *)object)->view);
+    count = arena_sweep(&((zi_arena_object *)object)->view, zi_now() + 10 * (uint64_t)ZI_TICK_NS);
     Py_END_ALLOW_THREADS
     return PyLong_FromUnsignedLong(count);
 }
@@ -92,7 +93,8 @@ static PyObject *arena_trim_py(PyObject *object, PyObject *argument)
     if (PyErr_Occurred()) return NULL;
     uint32_t count = 0, once;
     Py_BEGIN_ALLOW_THREADS
-    while ((once = arena_trim(&((zi_arena_object *)object)->view, keep, 0)) != 0) count += once;
+    uint64_t deadline = zi_now() + 10 * (uint64_t)ZI_TICK_NS;
+    while ((once = arena_trim(&((zi_arena_object *)object)->view, keep, 0, deadline)) != 0) count += once;
     Py_END_ALLOW_THREADS
     return PyLong_FromUnsignedLong(count);
 }
@@ -123,7 +125,9 @@ static PyObject *arena_before_fork(PyObject *object, PyObject *unused)
     zi_arena_object *self = (zi_arena_object *)object;
     self->child = 0;
     if (self->view.me == 0) Py_RETURN_NONE;
-    participant_reserve(&self->view, &self->child);
+    Py_BEGIN_ALLOW_THREADS
+    participant_reserve(&self->view, &self->child, zi_now() + ZI_LOCK_PATIENCE_NS);
+    Py_END_ALLOW_THREADS
     for (zi_block_object *block = self->blocks; block; block = block->next) {
         zi_block *shared = &self->view.blocks[block->id];
         if (block->identity == self->view.me && shared->inherited_from == 0)
@@ -143,8 +147,9 @@ static PyObject *arena_after_fork(PyObject *object, PyObject *unused)
     self->parent = getppid();
     if (view->me == 0) Py_RETURN_NONE;
     blocks_inherit(self);
-    zi_status status = participant_adopt(view, self->child);
-    if (status == ZI_NO_ENTRY) status = arena_register(view);
+    uint64_t deadline = zi_now() + ZI_LOCK_PATIENCE_NS;
+    zi_status status = participant_adopt(view, self->child, deadline);
+    if (status == ZI_NO_ENTRY) status = arena_register(view, deadline);
     if (status != ZI_OK) return native_raise(self->state, status, view);
     for (uint32_t slot = 0; slot < ZI_LOAD(view->arena->queues_used); slot++)
         if (self->holds[slot]) holding_set(view, slot);
@@ -175,8 +180,9 @@ static PyObject *arena_holders(PyObject *object, PyObject *argument)
     long slot = parse_slot(self, argument);
     PyObject *list = slot < 0 ? NULL : PyList_New(0);
     if (list == NULL) return NULL;
-    zi_status status = arena_lock(view);
-    int flying = status == ZI_OK && handle_any(view, (uint32_t)slot), failed = 0;
+    zi_status status;
+    ZI_PATIENTLY(status, arena_lock(view, until));
+    int flying = status == ZI_OK && handle_any(view, (uint32_t)slot), failed = status == ZI_INTERRUPTED;
     if (status == ZI_OK) arena_unlock(view);
     if (flying) failed = append_number(list, 0);
     for (uint32_t index = 0; !failed && index < ZI_LOAD(view->arena->participants_used); index++)

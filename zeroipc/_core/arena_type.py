@@ -7,10 +7,10 @@ import os
 from .alloc import arena_trim
 from .arena import View, arena_check, arena_format
 from .block_type import Block, Extent, block_wrap, blocks_inherit
-from .blocks import arena_locked
+from .blocks import arena_locked, patience
 from .draft import Draft, draft_alloc
 from .layout import FREE, KIND_DATA, QUEUES
-from .mutex import check_outermost, here
+from .mutex import TICK_NS, check_outermost, here
 from .orphan import servants
 from .participant import (
     holding_set,
@@ -25,6 +25,7 @@ from .shrink import queues_shrink
 from .status import OK, Status, error_of
 from .sweep import arena_deregister, arena_register, arena_sweep
 from .trimmer import KEEP, Trimmer
+from .wait import now
 
 
 class Arena:
@@ -57,7 +58,7 @@ class Arena:
         if status is OK:
             status = arena_check(self.view, nbytes)
         if status is OK:
-            status = arena_register(self.view)
+            status = arena_register(self.view, patience())
         if status is not OK:
             raise error_of(status, self.view)
 
@@ -98,7 +99,7 @@ class Arena:
             ShmFullError: no memory, or no free slot.
         """
         check_outermost("create_queue")
-        status, slot, generation = queue_create(self.view, maxsize, noting, named)
+        status, slot, generation = queue_create(self.view, maxsize, noting, named, patience())
         if status is not OK:
             raise error_of(status, self.view)
         return slot, generation
@@ -113,19 +114,19 @@ class Arena:
         check_outermost("allocate")
         if nbytes < 0:
             raise ValueError(f"nbytes must not be negative: {nbytes}")
-        number = draft_alloc(Draft(self, 0), nbytes or 1, KIND_DATA)
+        number = draft_alloc(Draft(self, 0, patience()), nbytes or 1, KIND_DATA)
         return block_wrap(self, number, nbytes)
 
     def sweep(self) -> int:
         """Return what dead processes held; how many were dead."""
         check_outermost("sweep")
-        return arena_sweep(self.view)
+        return arena_sweep(self.view, now() + 10 * TICK_NS)
 
     def trim(self, keep: int) -> int:
         """Give free memory beyond *keep* bytes back to the system; return how many blocks."""
         check_outermost("trim")
-        count = 0
-        while once := arena_trim(self.view, keep, 0):
+        count, deadline = 0, now() + 10 * TICK_NS
+        while once := arena_trim(self.view, keep, 0, deadline):
             count += once
         return count
 
@@ -147,7 +148,7 @@ class Arena:
         self.child = 0
         if view.me == 0 or here.held:  # in a signal handler the child has to register anew
             return
-        self.child = participant_reserve(view)
+        self.child = participant_reserve(view, patience())
         for extent in list(self.blocks.values()):
             block = view.blocks[extent.number]
             if extent.identity == view.me and block.inherited_from == 0:
@@ -162,9 +163,9 @@ class Arena:
         if view.me == 0:
             return
         blocks_inherit(self)
-        status = participant_adopt(view, self.child)
+        status = participant_adopt(view, self.child, patience())
         if status is Status.NO_ENTRY:
-            status = arena_register(view)
+            status = arena_register(view, patience())
         if status is not OK:
             raise error_of(status, view)
         for slot in range(view.arena.queues_used):
@@ -183,7 +184,7 @@ class Arena:
             flying = handle_any(view, slot)
             return OK
 
-        arena_locked(view, work)
+        arena_locked(view, patience(), work)
         found = [0] if flying else []
         for index in range(view.arena.participants_used):
             pid = view.participants[index].pid

@@ -19,7 +19,7 @@
 #include "arena.h"
 
 enum { ZI_FIND_LOOK = 8 };
-#define ZI_LOCK_PATIENCE_NS UINT64_C(60000000000)
+#define ZI_LOCK_PATIENCE_NS UINT64_C(60000000000) /* of calls that have no time-out */
 
 static inline unsigned char *block_bytes(const zi_view *view, uint32_t id)
 {
@@ -64,10 +64,12 @@ static inline void arena_repair(zi_view *view)
     ZI_STORE(arena->queues_dirty, 1);
 }
 
-/* Take A.  ZI_OK, or ZI_BUSY when the holder does not let go for a minute (stopped). */
-static inline zi_status arena_lock(zi_view *view)
+/* Take A until *deadline*; 0: only if it comes free within a moment.  ZI_OK or ZI_BUSY: its
+ * holder is stopped, or slow. */
+static inline zi_status arena_lock(zi_view *view, uint64_t deadline)
 {
-    zi_status status = mutex_lock(&view->arena->lock, zi_now() + ZI_LOCK_PATIENCE_NS);
+    zi_mutex *lock = &view->arena->lock;
+    zi_status status = deadline ? mutex_lock(lock, deadline) : mutex_try_lock(lock);
     if (status != ZI_REPAIR) return status;
     ZI_POINT("arena.repair");
     arena_repair(view);
@@ -257,7 +259,7 @@ static inline void block_unlend(zi_view *view, uint32_t id, uint32_t who)
 }
 
 /* Make the block's pages certain; gives the block back when the system has none. */
-static inline zi_status block_back(zi_view *view, uint32_t id, uint64_t pages)
+static inline zi_status block_back(zi_view *view, uint32_t id, uint64_t pages, uint64_t deadline)
 {
     zi_block *block = &view->blocks[id];
     if (block->backed >= pages) return ZI_OK;
@@ -269,7 +271,7 @@ static inline zi_status block_back(zi_view *view, uint32_t id, uint64_t pages)
     }
     uint64_t begun = (uint64_t)block->backed * ZI_PAGE; /* the steps before the failing one */
     arena_punch(view, block->offset + begun, class_pages(block->cls) * ZI_PAGE - begun);
-    if (arena_lock(view) == ZI_OK) {
+    if (arena_lock(view, deadline) == ZI_OK) {
         view->arena->reserved -= (uint64_t)(block->claimed - block->backed) * ZI_PAGE;
         block->claimed = block->backed;
         arena_unlock(view);

@@ -42,6 +42,7 @@ from .wait import EVERYBODY, now, wait_wake
 
 FIND_LOOK = 8
 LOCK_PATIENCE_NS = 60_000_000_000
+"""Of calls that have no time-out."""
 
 _SPACE_SEQ = ARENA.space_seq
 
@@ -93,12 +94,20 @@ def arena_repair(view: View) -> None:
     arena.queues_dirty = 1
 
 
-def arena_locked(view: View, work: Callable[[], Status]) -> Status:
-    """Run *work* under A. Also BUSY when the holder does not let go for a minute (stopped)."""
-    return under(view.arena.lock, now() + LOCK_PATIENCE_NS, lambda: arena_repair(view), work)
+def arena_locked(view: View, deadline: int, work: Callable[[], Status]) -> Status:
+    """Run *work* under A, waiting for it until *deadline*; 0: only if it is free.
+
+    BUSY: its holder is stopped, or slow.
+    """
+    return under(view.arena.lock, deadline, lambda: arena_repair(view), work)
 
 
 # --- Fork: blocks that children still see ----------------------------------------------
+
+
+def patience() -> int:
+    """Return until when a call that has no time-out waits for a lock."""
+    return now() + LOCK_PATIENCE_NS
 
 
 def block_inherited(view: View, block: SharedBlock) -> bool:
@@ -297,7 +306,7 @@ def block_unlend(view: View, number: int, who: int) -> None:
     block_mark_freed(view, number)
 
 
-def block_back(view: View, number: int, pages: int) -> Status:
+def block_back(view: View, number: int, pages: int, deadline: int) -> Status:
     """Make the block's pages certain; gives the block back when the system has none."""
     block = view.blocks[number]
     if block.backed >= pages:
@@ -315,6 +324,6 @@ def block_back(view: View, number: int, pages: int) -> Status:
         block.claimed = block.backed
         return OK
 
-    arena_locked(view, unclaim)
+    arena_locked(view, deadline, unclaim)
     block_free(view, number)
     return status

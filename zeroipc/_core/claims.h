@@ -39,10 +39,11 @@ static inline zi_record *record_find(const zi_view *view, const zi_queue *queue,
 }
 
 /* Take a queued item back: who gets it drops it.  ZI_OK, or ZI_EMPTY: it was got already. */
-static inline zi_status queue_cancel(zi_view *view, uint32_t slot, uint32_t generation, uint32_t item)
+static inline zi_status queue_cancel(zi_view *view, uint32_t slot, uint32_t generation, uint32_t item,
+                                     uint64_t deadline)
 {
     zi_queue *queue = &view->queues[slot];
-    zi_status status = queue_lock(view, slot, zi_now() + ZI_LOCK_PATIENCE_NS);
+    zi_status status = queue_lock(view, slot, deadline);
     if (status != ZI_OK) return status;
     status = queue_check(view, queue, generation);
     uint32_t head = cursor_load(&queue->head).item;

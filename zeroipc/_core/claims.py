@@ -8,7 +8,6 @@ before the commit, the repair of the lock voids the claim before anyone else can
 from __future__ import annotations
 
 from .arena import View
-from .blocks import LOCK_PATIENCE_NS
 from .layout import NONE, PAYLOAD_CANCELLED, RECORD, RECORD_LINK
 from .mqueue import queue_check, queue_locked
 from .notes import queue_claims
@@ -23,7 +22,6 @@ from .ring import (
     record_nbytes,
 )
 from .status import OK, Status
-from .wait import now
 
 
 def claim_of(view: View, slot: int, number: int) -> int:
@@ -56,7 +54,7 @@ def record_find(view: View, queue: SharedQueue, item: int) -> int:
             number = (number + 1) & ITEM_MASK
 
 
-def queue_cancel(view: View, slot: int, generation: int, item: int) -> Status:
+def queue_cancel(view: View, slot: int, generation: int, item: int, deadline: int) -> Status:
     """Take a queued item back: who gets it drops it. OK, or EMPTY: it was got already."""
     queue = view.queues[slot]
 
@@ -70,4 +68,4 @@ def queue_cancel(view: View, slot: int, generation: int, item: int) -> Status:
         view.mapping.u16[kind] |= PAYLOAD_CANCELLED
         return OK
 
-    return queue_locked(view, slot, now() + LOCK_PATIENCE_NS, work)
+    return queue_locked(view, slot, deadline, work)

@@ -135,14 +135,16 @@ static int encode(zi_draft *draft, PyObject *object)
 }
 
 /* Encode *object*; nothing is sent yet.  On error everything is undone. */
-int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, int keeps_received, uint64_t deadline)
+int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, int keeps_received, uint64_t deadline,
+                 uint64_t patience)
 {
     draft->arena = arena;
     draft->keep = NULL;
     draft->nloans = 0;
     draft->keeps_received = keeps_received;
     draft->deadline = deadline;
-    draft->too_large = 0;
+    draft->patience = patience;
+    draft->too_large = draft->busy = 0;
     draft->message.nblocks = 0;
     if (encode(draft, object) == 0) return 0;
     draft_dropped(draft);

@@ -30,7 +30,42 @@ static void raise_no_room(zi_draft *draft, zi_status status, uint64_t nbytes)
     Py_XDECREF(text);
 }
 
-/* Allocate for a message, waiting for memory until the draft's deadline. */
+/* Whether an allocation that failed so may succeed later. */
+static int may_come(zi_draft *draft, uint64_t nbytes, zi_status status)
+{
+    if (status == ZI_BUSY) return zi_now() < draft->patience;
+    if (status != ZI_NO_MEMORY && status != ZI_NO_SPACE && status != ZI_NO_ENTRY) return 0;
+    draft->too_large = never_fits(&draft->arena->view, nbytes);
+    return !draft->too_large && zi_now() < draft->deadline;
+}
+
+/* Wait for what an allocation lacked, and try again: at once if A was held for a moment longer
+ * than the first try, or if a sweep, which nobody may have been idle enough to do, helped. */
+static zi_status alloc_again(zi_draft *draft, uint64_t nbytes, uint32_t kind, uint32_t *id, zi_status status)
+{
+    zi_view *view = &draft->arena->view;
+    int again = status == ZI_BUSY;
+    if (status == ZI_NO_MEMORY || status == ZI_NO_SPACE) {
+        Py_BEGIN_ALLOW_THREADS
+        again = arena_sweep(view, lock_deadline(0)) != 0;
+        Py_END_ALLOW_THREADS
+    }
+    while (again || may_come(draft, nbytes, status)) {
+        Py_BEGIN_ALLOW_THREADS
+        if (!again && status != ZI_BUSY) arena_await_space(view, draft->deadline);
+        status = block_alloc(view, nbytes, kind, id, lock_deadline(draft->patience));
+        Py_END_ALLOW_THREADS
+        again = 0;
+        if (PyErr_CheckSignals() < 0) {
+            if (status == ZI_OK) block_free(view, *id);
+            return ZI_INTERRUPTED;
+        }
+    }
+    return status;
+}
+
+/* Allocate for a message, waiting for memory until the draft's deadline, and for the arena's
+ * lock until its patience is over. */
 int draft_alloc(zi_draft *draft, uint64_t nbytes, uint32_t kind, uint32_t *id)
 {
     zi_view *view = &draft->arena->view;
@@ -40,28 +75,20 @@ int draft_alloc(zi_draft *draft, uint64_t nbytes, uint32_t kind, uint32_t *id)
         return -1;
     }
     if (nbytes < (uint64_t)ZI_BIG_COPY) {
-        status = block_alloc(view, nbytes, kind, id);
+        status = block_alloc(view, nbytes, kind, id, 0);
     } else { /* new pages take the system a while */
         Py_BEGIN_ALLOW_THREADS
-        status = block_alloc(view, nbytes, kind, id);
+        status = block_alloc(view, nbytes, kind, id, lock_deadline(draft->patience));
         Py_END_ALLOW_THREADS
     }
-    if ((status == ZI_NO_MEMORY || status == ZI_NO_SPACE) && arena_sweep(view) != 0)
-        status = block_alloc(view, nbytes, kind, id); /* nobody may have been idle enough to sweep */
-    while (status == ZI_NO_MEMORY || status == ZI_NO_SPACE || status == ZI_NO_ENTRY) {
-        draft->too_large = never_fits(view, nbytes);
-        if (draft->too_large || zi_now() >= draft->deadline) break;
-        Py_BEGIN_ALLOW_THREADS
-        arena_await_space(view, draft->deadline);
-        Py_END_ALLOW_THREADS
-        if (PyErr_CheckSignals() < 0) return -1;
-        status = block_alloc(view, nbytes, kind, id);
-    }
+    if (status != ZI_OK) status = alloc_again(draft, nbytes, kind, id, status);
+    if (status == ZI_INTERRUPTED) return -1;
     if (status == ZI_NO_MEMORY || status == ZI_NO_SPACE) {
         raise_no_room(draft, status, nbytes);
         return -1;
     }
     if (status != ZI_OK) {
+        draft->busy = status == ZI_BUSY;
         native_raise(draft->arena->state, status, view);
         return -1;
     }

@@ -8,11 +8,11 @@ from ..errors import ShmFullError
 from .alloc import block_alloc
 from .arena import View
 from .blocks import block_free, block_unlend
-from .layout import MESSAGE_BLOCKS
+from .layout import MESSAGE_BLOCKS, NONE
 from .ring import Message
 from .status import NO_ROOM, OK, Status, error_of
 from .sweep import arena_await_space, arena_sweep
-from .wait import now
+from .wait import lock_deadline, now
 
 if TYPE_CHECKING:
     from .arena_type import Arena
@@ -24,15 +24,20 @@ class Draft:
 
     Attributes:
         message: what will be sent.
-        deadline: until when to wait for memory.
+        deadline, patience: until when to wait for memory, and for the arena's lock.
+        busy: whether that was not free in time.
         keeps_received: whether only what `allocate` gave may move.
         too_large: whether no room can ever be found for it.
         loans: blocks that move when it is sent, and the arrays that show them here.
     """
 
-    def __init__(self, arena: Arena, deadline: int, keeps_received: bool = False) -> None:
+    def __init__(
+        self, arena: Arena, deadline: int, patience: int, keeps_received: bool = False
+    ) -> None:
         self.arena = arena
         self.deadline = deadline
+        self.patience = patience
+        self.busy = False
         self.keeps_received = keeps_received
         self.message = Message()
         self.too_large = False
@@ -66,8 +71,38 @@ def no_room(draft: Draft, status: Status, nbytes: int) -> ShmFullError:
     return ShmFullError(text, nbytes, max(limit - reserved, 0))
 
 
+def may_come(draft: Draft, nbytes: int, status: Status) -> bool:
+    """Return whether an allocation that failed so may succeed later."""
+    if status is Status.BUSY:
+        return now() < draft.patience
+    if status not in NO_ROOM:
+        return False
+    draft.too_large = never_fits(draft.arena.view, nbytes)
+    return not draft.too_large and now() < draft.deadline
+
+
+def alloc_again(draft: Draft, nbytes: int, kind: int, status: Status) -> tuple[Status, int]:
+    """Wait for what an allocation lacked, and try again.
+
+    At once if A was held at the first try, or if a sweep, which nobody may have been idle
+    enough to do, helped.
+    """
+    view, number = draft.arena.view, NONE
+    again = status is Status.BUSY
+    if status in (Status.NO_MEMORY, Status.NO_SPACE):
+        again = arena_sweep(view, lock_deadline(0)) != 0
+    while again or may_come(draft, nbytes, status):
+        if not again and status is not Status.BUSY:
+            arena_await_space(view, draft.deadline)
+        status, number = block_alloc(view, nbytes, kind, lock_deadline(draft.patience))
+        again = False
+    return status, number
+
+
 def draft_alloc(draft: Draft, nbytes: int, kind: int) -> int:
     """Allocate for a message, waiting for memory until the draft's deadline.
+
+    And for the arena's lock until its patience is over.
 
     Raises:
         ShmFullError: there was none in time.
@@ -76,21 +111,16 @@ def draft_alloc(draft: Draft, nbytes: int, kind: int) -> int:
     view, blocks = draft.arena.view, draft.message.blocks
     if len(blocks) == MESSAGE_BLOCKS:
         raise ValueError(f"a message carries at most {MESSAGE_BLOCKS} blocks")
-    status, number = block_alloc(view, nbytes, kind)
-    if status in (Status.NO_MEMORY, Status.NO_SPACE) and arena_sweep(view):
-        status, number = block_alloc(view, nbytes, kind)  # nobody may have been idle enough
-    while status in NO_ROOM:
-        draft.too_large = never_fits(view, nbytes)
-        if draft.too_large or now() >= draft.deadline:
-            break
-        arena_await_space(view, draft.deadline)
-        status, number = block_alloc(view, nbytes, kind)
+    status, number = block_alloc(view, nbytes, kind, 0)
+    if status is not OK:
+        status, number = alloc_again(draft, nbytes, kind, status)
     if status is OK:
         blocks.append(number)
         draft.arena.idle()
         return number
     if status in (Status.NO_MEMORY, Status.NO_SPACE):
         raise no_room(draft, status, nbytes)
+    draft.busy = status is Status.BUSY
     raise error_of(status, view)
 
 

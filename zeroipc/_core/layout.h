@@ -117,7 +117,7 @@
 #define ZI_DATA_OFFSET 0x2412000
 
 /* Both sides of an arena must agree on all of the transport's layouts. */
-#define ZI_LAYOUT_SUM UINT64_C(0xed99c5ce)
+#define ZI_LAYOUT_SUM UINT64_C(0xb3946480)
 
 /* Header of a named segment, version 2, at offset 0. */
 typedef struct zi_table {
@@ -400,7 +400,9 @@ typedef struct zi_queue {
     uint32_t room_seq;
     uint32_t room_waiters;
     uint32_t room_pending;
-    uint8_t pad_112[16];
+    /* 1: a holder of Q died, and what it left has yet to be mended */
+    uint32_t torn;
+    uint8_t pad_116[12];
     /* futex word: no task is unfinished, or tasks were lost */
     uint32_t done_seq;
     uint32_t done_waiters;
@@ -446,6 +448,8 @@ _Static_assert(offsetof(zi_queue, room_waiters) == 104,
                "zi_queue.room_waiters must be at 104");
 _Static_assert(offsetof(zi_queue, room_pending) == 108,
                "zi_queue.room_pending must be at 108");
+_Static_assert(offsetof(zi_queue, torn) == 112,
+               "zi_queue.torn must be at 112");
 _Static_assert(offsetof(zi_queue, done_seq) == 128,
                "zi_queue.done_seq must be at 128");
 _Static_assert(offsetof(zi_queue, done_waiters) == 132,

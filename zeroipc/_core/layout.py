@@ -209,6 +209,7 @@ QUEUE = Layout(
         U32("room_seq", "the same three for room"),
         U32("room_waiters"),
         U32("room_pending"),
+        U32("torn", "1: a holder of Q died, and what it left has yet to be mended"),
         U32("done_seq", "futex word: no task is unfinished, or tasks were lost", line=True),
         U32("done_waiters"),
         U32("done_pending"),

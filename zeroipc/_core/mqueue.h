@@ -53,20 +53,29 @@ static inline void queue_repair(zi_view *view, uint32_t slot)
     queue->items_pending = queue->room_pending = queue->done_pending = 0;
 }
 
-/* Take Q until *deadline*; 0: only if it comes free within a moment. */
+/* Take Q until *deadline*; 0: only if it comes free within a moment.  What a dead holder left
+ * is mended under A, so that no block becomes another's while it is looked at.  While A
+ * cannot be had the queue stays torn, and busy for whoever comes. */
 static inline zi_status queue_lock(zi_view *view, uint32_t slot, uint64_t deadline)
 {
-    zi_mutex *lock = &view->queues[slot].lock;
-    zi_status status = deadline ? mutex_lock(lock, deadline) : mutex_try_lock(lock);
-    if (status != ZI_REPAIR) return status;
-    ZI_POINT("queue.repair");
-    /* A, so that no block becomes another's while it is looked at.  When a stopped process
-     * keeps A for ever, nobody can take a block either, and Q must be mended all the same. */
-    zi_status quiet = arena_lock(view);
-    queue_repair(view, slot);
-    if (quiet == ZI_OK) arena_unlock(view);
-    mutex_mended(lock);
-    return ZI_OK;
+    zi_queue *queue = &view->queues[slot];
+    zi_status status = deadline ? mutex_lock(&queue->lock, deadline) : mutex_try_lock(&queue->lock);
+    if (status == ZI_REPAIR) {
+        ZI_POINT("queue.repair");
+        ZI_STORE(queue->torn, 1);
+        mutex_mended(&queue->lock);
+        status = ZI_OK;
+    }
+    if (status != ZI_OK || !queue->torn) return status;
+    status = arena_lock(view, deadline);
+    if (status == ZI_OK) {
+        queue_repair(view, slot);
+        ZI_STORE(queue->torn, 0);
+        arena_unlock(view);
+        return ZI_OK;
+    }
+    mutex_unlock(&queue->lock);
+    return status;
 }
 
 static inline void queue_unlock(zi_view *view, uint32_t slot) { mutex_unlock(&view->queues[slot].lock); }
@@ -132,7 +141,7 @@ static inline zi_status put_visit(zi_view *view, uint32_t slot, uint32_t generat
 }
 
 /* Put *count* messages in order, without waiting for room; *done says how many went.
- * *deadline* bounds the wait for the lock; 0: give up after a moment with ZI_BUSY. */
+ * *deadline* bounds the wait for locks; 0: give up after a moment with ZI_BUSY. */
 static inline zi_status queue_put(zi_view *view, uint32_t slot, uint32_t generation,
                                   zi_message *messages, uint32_t count, uint32_t *done,
                                   uint64_t deadline)
@@ -144,7 +153,7 @@ static inline zi_status queue_put(zi_view *view, uint32_t slot, uint32_t generat
         status = put_visit(view, slot, generation, messages, count, done, &spare, &want, deadline);
         if (status != ZI_WANT_CHUNK) break;
         if (spare != ZI_NONE) block_free(view, spare);
-        status = block_alloc(view, want, ZI_KIND_RING, &spare);
+        status = block_alloc(view, want, ZI_KIND_RING, &spare, deadline);
         if (status != ZI_OK) return status;
     }
     if (spare != ZI_NONE) block_free(view, spare);

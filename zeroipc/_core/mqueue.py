@@ -100,19 +100,29 @@ def queue_repair(view: View, slot: int) -> None:
 
 
 def queue_locked(view: View, slot: int, deadline: int, work: Callable[[], Status]) -> Status:
-    """Run *work* under Q, waiting for it until *deadline*; 0: only if it is free."""
+    """Run *work* under Q, waiting for it until *deadline*; 0: only if it is free.
 
-    def repair() -> None:
-        def quietly() -> Status:
-            queue_repair(view, slot)
-            return OK
+    What a dead holder left is mended under A, so that no block becomes another's while it is
+    looked at. While A cannot be had the queue stays torn, and busy for whoever comes.
+    """
+    queue = view.queues[slot]
 
-        # A, so that no block becomes another's while it is looked at. When a stopped process
-        # keeps A for ever, nobody can take a block either, and Q must be mended all the same.
-        if arena_locked(view, quietly) is not OK:
-            queue_repair(view, slot)
+    def tear() -> None:
+        queue.torn = 1
 
-    return under(view.queues[slot].lock, deadline, repair, work)
+    def mend() -> Status:
+        queue_repair(view, slot)
+        queue.torn = 0
+        return OK
+
+    def whole() -> Status:
+        if queue.torn:
+            status = arena_locked(view, deadline, mend)
+            if status is not OK:
+                return status
+        return work()
+
+    return under(queue.lock, deadline, tear, whole)
 
 
 # --- Put ----------------------------------------------------------------------------------
@@ -189,7 +199,7 @@ def queue_put(
 ) -> Status:
     """Put the messages in order, without waiting for room; those that did are marked `went`.
 
-    *deadline* bounds the wait for the lock; 0: give up after a moment with BUSY.
+    *deadline* bounds the wait for locks; 0: give up after a moment with BUSY.
     """
     spare = Spare()
     try:
@@ -200,7 +210,7 @@ def queue_put(
             if spare.chunk != NONE:
                 block_free(view, spare.chunk)
                 spare.chunk = NONE
-            status, spare.chunk = block_alloc(view, spare.want, KIND_RING)
+            status, spare.chunk = block_alloc(view, spare.want, KIND_RING, deadline)
             if status is not OK:
                 spare.chunk = NONE
                 return status

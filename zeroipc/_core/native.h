@@ -70,7 +70,8 @@ typedef struct {
     zi_loan loans[ZI_MESSAGE_BLOCKS];
     uint32_t nloans;
     int keeps_received;              /* only what `allocate` gave may move */
-    uint64_t deadline;
+    uint64_t deadline, patience;     /* until when to wait for memory, and for the arena's lock */
+    int busy;                        /* the arena's lock was not free in time */
     int too_large;                   /* no room can ever be found for it */
     unsigned char small[64];
 } zi_draft;
@@ -82,7 +83,8 @@ void draft_sent(zi_draft *draft);
 void draft_dropped(zi_draft *draft);
 
 /* codec.c */
-int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, int keeps_received, uint64_t deadline);
+int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, int keeps_received, uint64_t deadline,
+                 uint64_t patience);
 PyObject *message_decode(zi_arena_object *arena, const zi_message *message);
 PyObject *native_send_handle(PyObject *module, PyObject *queue);
 
@@ -105,7 +107,24 @@ void blocks_inherit(zi_arena_object *arena);
 /* status.c */
 PyObject *native_raise(zi_state *state, zi_status status, const zi_view *view);
 
+/* Make a *call* without time-out that waits for locks until `until`: at once, else for ticks
+ * without the interpreter lock, between which signals are looked at. */
+#define ZI_PATIENTLY(status, call)                                                  \
+    do {                                                                            \
+        uint64_t until = 0, end = 0;                                                \
+        status = call;                                                              \
+        while (status == ZI_BUSY && (end == 0 || until < end)) {                    \
+            until = zi_now() + ZI_TICK_NS;                                          \
+            if (end == 0) end = until + ZI_LOCK_PATIENCE_NS;                        \
+            Py_BEGIN_ALLOW_THREADS                                                  \
+            status = call;                                                          \
+            Py_END_ALLOW_THREADS                                                    \
+            if (PyErr_CheckSignals() < 0) status = ZI_INTERRUPTED;                  \
+        }                                                                           \
+    } while (0)
+
 /* patience.c */
+uint64_t lock_deadline(uint64_t deadline);
 int native_deadline(PyObject *timeout, uint64_t *deadline);
 zi_status queue_send(zi_queue_object *self, zi_message *messages, uint32_t count, uint32_t *done, int patient,
                      uint64_t deadline);

@@ -43,7 +43,7 @@ static int is_deserted(const zi_queue_object *self)
         if (ZI_LOAD(view->participants[index].pid) != 0 &&
             ZI_LOAD(participant_row(view, index)[self->slot]) == ZI_HOLDS)
             return 0;
-    if (arena_lock(view) != ZI_OK) return 0;
+    if (arena_lock(view, 0) != ZI_OK) return 0;
     int flying = handle_any(view, self->slot);
     arena_unlock(view);
     return !flying;

@@ -73,7 +73,7 @@ def is_deserted(view: View, slot: int) -> bool:
     for index in range(view.arena.participants_used):
         if view.participants[index].pid != 0 and participant_row(view, index)[slot] == HOLDS:
             return False
-    return arena_locked(view, work) is OK and not flying
+    return arena_locked(view, 0, work) is OK and not flying
 
 
 def check_orphan(arena: Arena, slot: int) -> None:

@@ -68,10 +68,10 @@ static inline void participant_commit(zi_view *view, uint32_t index)
 }
 
 /* Register this process.  ZI_NO_ENTRY: sweep, then try again. */
-static inline zi_status participant_register(zi_view *view)
+static inline zi_status participant_register(zi_view *view, uint64_t deadline)
 {
     uint32_t index;
-    zi_status status = arena_lock(view);
+    zi_status status = arena_lock(view, deadline);
     if (status != ZI_OK) return status;
     status = participant_take(view, &index);
     if (status == ZI_OK) participant_commit(view, index);
@@ -80,11 +80,11 @@ static inline zi_status participant_register(zi_view *view)
 }
 
 /* Before a fork: reserve an entry for the child; *identity is 0 when that failed. */
-static inline void participant_reserve(zi_view *view, uint32_t *identity)
+static inline void participant_reserve(zi_view *view, uint32_t *identity, uint64_t deadline)
 {
     uint32_t index;
     *identity = 0;
-    if (arena_lock(view) != ZI_OK) return;
+    if (arena_lock(view, deadline) != ZI_OK) return;
     uint32_t clock = ++view->arena->fork_clock;
     if (participant_take(view, &index) == ZI_OK) {
         zi_participant *entry = &view->participants[index];
@@ -101,10 +101,10 @@ static inline void participant_reserve(zi_view *view, uint32_t *identity)
 
 /* After a fork, in the child: take the reserved entry, or register anew.  The identity
  * changes, so that a sweeper who just found the reservation void cannot touch the child. */
-static inline zi_status participant_adopt(zi_view *view, uint32_t identity)
+static inline zi_status participant_adopt(zi_view *view, uint32_t identity, uint64_t deadline)
 {
     uint32_t index = identity_index(identity);
-    zi_status status = arena_lock(view);
+    zi_status status = arena_lock(view, deadline);
     if (status != ZI_OK) return status;
     int mine = identity != 0 && view->participants[index].pid == ZI_RESERVED_PID &&
                participant_identity(view, index) == identity;
@@ -114,7 +114,7 @@ static inline zi_status participant_adopt(zi_view *view, uint32_t identity)
     }
     arena_unlock(view);
     if (mine) return ZI_OK;
-    status = participant_register(view);
+    status = participant_register(view, deadline);
     if (status == ZI_OK) { /* it may see any block that was in view at any fork */
         view->participants[identity_index(view->me)].born = view->arena->fork_clock;
         view->participants[identity_index(view->me)].elder = 1;

@@ -84,7 +84,7 @@ def participant_commit(view: View, index: int) -> None:
     entry.pid = os.getpid()
 
 
-def participant_register(view: View) -> Status:
+def participant_register(view: View, deadline: int) -> Status:
     """Register this process. NO_ENTRY: sweep, then try again."""
 
     def work() -> Status:
@@ -93,10 +93,10 @@ def participant_register(view: View) -> Status:
             participant_commit(view, index)
         return status
 
-    return arena_locked(view, work)
+    return arena_locked(view, deadline, work)
 
 
-def participant_reserve(view: View) -> int:
+def participant_reserve(view: View, deadline: int) -> int:
     """Before a fork: reserve an entry for the child; return its identity, 0 when that failed."""
     identity = 0
 
@@ -115,11 +115,11 @@ def participant_reserve(view: View) -> int:
         entry.pid = RESERVED_PID
         return OK
 
-    arena_locked(view, work)
+    arena_locked(view, deadline, work)
     return identity
 
 
-def participant_adopt(view: View, identity: int) -> Status:
+def participant_adopt(view: View, identity: int, deadline: int) -> Status:
     """After a fork, in the child: take the reserved entry, or register anew.
 
     The identity changes, so that a sweeper who just found the reservation void cannot touch
@@ -138,10 +138,10 @@ def participant_adopt(view: View, identity: int) -> Status:
             participant_commit(view, index)
         return OK
 
-    status = arena_locked(view, work)
+    status = arena_locked(view, deadline, work)
     if status is not OK or mine:
         return status
-    status = participant_register(view)
+    status = participant_register(view, deadline)
     if status is OK:  # it may see any block that was in view at any fork
         entry = view.participants[identity_index(view.me)]
         entry.born, entry.elder = view.arena.fork_clock, 1

@@ -19,7 +19,7 @@ int native_deadline(PyObject *timeout, uint64_t *deadline)
 
 /* How long to wait for a lock: a tick, so that a call without patience still succeeds against
  * the short critical sections of others, and one with patience looks for signals. */
-static uint64_t lock_deadline(uint64_t deadline)
+uint64_t lock_deadline(uint64_t deadline)
 {
     uint64_t tick = zi_now() + ZI_TICK_NS;
     return deadline == 0 || deadline > tick ? tick : deadline;

@@ -11,14 +11,13 @@ from .arena import View
 from .arena_type import Arena
 from .layout import STATE_OPEN
 from .mqueue import queue_get, queue_locked, queue_put
-from .mutex import TICK_NS
 from .orphan import HOLDS, HOLDS_WAITING, check_orphan, holding_note, is_alone
 from .records import SharedQueue, Wake
 from .ring import Message, queue_size
 from .shrink import queue_is_large
 from .status import NO_ROOM, OK, Status
 from .sweep import arena_await_space, queue_await_items, queue_await_room
-from .wait import FOREVER, now, wait_wake, wake_decide
+from .wait import FOREVER, lock_deadline, now, wait_wake, wake_decide
 
 
 def deadline_of(timeout: float | None) -> int:
@@ -27,16 +26,6 @@ def deadline_of(timeout: float | None) -> int:
         return FOREVER
     seconds = max(math.ldexp(timeout, 0), 0.0)  # float() would also take a str
     return now() + int(seconds * 1e9) if seconds < 1e9 else FOREVER
-
-
-def lock_deadline(deadline: int) -> int:
-    """Return how long to wait for a lock.
-
-    A tick, so that a call without patience still succeeds against the short critical sections
-    of others, and one with patience looks for signals.
-    """
-    tick = now() + TICK_NS
-    return tick if deadline == 0 else min(deadline, tick)
 
 
 def is_late(deadline: int) -> bool:

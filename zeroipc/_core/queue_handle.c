@@ -80,7 +80,8 @@ PyObject *queue_attach(PyObject *object, PyObject *args)
     zi_state *state = PyModule_GetState(PyType_GetModuleByDef(Py_TYPE(self), &native_module));
     if (Py_TYPE(arena) != state->arena_type || self->arena)
         return PyErr_Format(PyExc_TypeError, "_attach() takes an Arena, once");
-    zi_status status = queue_hold(&((zi_arena_object *)arena)->view, slot, generation);
+    zi_status status;
+    ZI_PATIENTLY(status, queue_hold(&((zi_arena_object *)arena)->view, slot, generation, until));
     if (status != ZI_OK) return native_raise(state, status, &((zi_arena_object *)arena)->view);
     self->arena = (zi_arena_object *)Py_NewRef(arena);
     self->slot = slot;

@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import ClosedQueueError
 from .arena import View
 from .arena_type import Arena
+from .blocks import patience
 from .layout import NONE, QUEUES, ROWS_OFFSET
 from .mutex import check_outermost
 from .participant import identity_index
@@ -92,7 +93,7 @@ class Handle:
             raise TypeError("_attach() takes an Arena, once")
         check_outermost("attaching to a queue")
         self._hold = Hold(arena, slot)
-        status = queue_hold(arena.view, slot, generation)
+        status = queue_hold(arena.view, slot, generation, patience())
         if status is not OK:
             self._hold = None
             raise error_of(status, arena.view)

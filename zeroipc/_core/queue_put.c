@@ -41,7 +41,8 @@ static PyObject *put_object(zi_queue_object *self, PyObject *object, uint64_t de
     uint32_t done;
     if (self->spilling) return spill(self, object);
     int bounded = is_bounded(self);
-    if (draft_encode(&draft, self->arena, object, 0, bounded ? deadline : 0) < 0) {
+    if (draft_encode(&draft, self->arena, object, 0, bounded ? deadline : 0, deadline) < 0) {
+        if (draft.busy) return PyErr_Clear(), native_raise(self->arena->state, ZI_FULL, &self->arena->view);
         if (draft.too_large || !PyErr_ExceptionMatches(self->arena->state->arena_full)) return NULL;
         if (bounded) return raise_full_as_queue(self->arena->state);
         PyErr_Clear();
@@ -66,7 +67,7 @@ PyObject *queue_put_now(PyObject *object, PyObject *args)
     zi_draft draft;
     uint32_t done;
     if (!is_made(self) || !PyArg_ParseTuple(args, "OO:_put_now", &item, &timeout) || native_deadline(timeout, &deadline) < 0 ||
-        draft_encode(&draft, self->arena, item, 0, deadline) < 0)
+        draft_encode(&draft, self->arena, item, 0, deadline, deadline) < 0)
         return NULL;
     zi_status status = queue_send(self, &draft.message, 1, &done, 1, deadline);
     if (status == ZI_OK) {
@@ -101,7 +102,7 @@ PyObject *queue_put_task(PyObject *object, PyObject *task)
     zi_queue_object *self = (zi_queue_object *)object;
     zi_draft draft;
     uint32_t done;
-    if (draft_encode(&draft, self->arena, task, 1, 0) < 0) return NULL;
+    if (draft_encode(&draft, self->arena, task, 1, 0, zi_now() + ZI_LOCK_PATIENCE_NS) < 0) return NULL;
     unsigned long long nbytes = draft.message.nbytes;
     for (uint32_t i = 0; i < draft.message.nblocks; i++)
         nbytes += class_pages(self->arena->view.blocks[draft.message.blocks[i]].cls) * ZI_PAGE;
@@ -126,11 +127,12 @@ typedef struct {
 
 /* Encode one more.  1: it is in the batch; 0: it must be put by itself, which may wait for
  * memory, when those before it have gone; -1: an error is set. */
-static int batch_add(zi_queue_object *self, zi_batch *batch, PyObject *object)
+static int batch_add(zi_queue_object *self, zi_batch *batch, PyObject *object, uint64_t deadline)
 {
     if (self->spilling) return 0;
-    if (draft_encode(&batch->drafts[batch->count], self->arena, object, 0, 0) < 0) {
-        if (!PyErr_ExceptionMatches(self->arena->state->arena_full)) return -1;
+    if (draft_encode(&batch->drafts[batch->count], self->arena, object, 0, 0, deadline) < 0) {
+        int later = batch->drafts[batch->count].busy || PyErr_ExceptionMatches(self->arena->state->arena_full);
+        if (!later) return -1;
         PyErr_Clear();
         return 0;
     }
@@ -164,7 +166,7 @@ static int batch_put(zi_queue_object *self, zi_batch *batch, uint64_t deadline)
  * next one may need it. */
 static int put_next(zi_queue_object *self, zi_batch *batch, PyObject *object, uint32_t limit, uint64_t deadline)
 {
-    int added = batch_add(self, batch, object);
+    int added = batch_add(self, batch, object, deadline);
     if (added < 0) return -1;
     int full = added == 0 || batch->count == limit || batch->drafts[batch->count - 1].message.nblocks != 0;
     if (full && batch_put(self, batch, deadline) < 0) return -1;

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import QueueFullError, ShmFullError
 from .arena import class_pages
+from .blocks import patience
 from .codec import draft_payload, dump_inside, encode
 from .draft import Draft, draft_dropped
 from .layout import PAGE, PAYLOAD_PICKLE, STATE_OPEN
@@ -72,15 +73,14 @@ class Batch:
         """
         if self._queue._spilling or here.held or here.draining:
             return False
-        draft = Draft(self._queue._home(), 0)
+        draft = Draft(self._queue._home(), 0, self.deadline)
         self._drafts.append((draft, obj))
         try:
             encode(draft, obj)
-        except ShmFullError:
+        except BaseException as error:
             self._drop_last()
-            return False
-        except BaseException:
-            self._drop_last()
+            if draft.busy or isinstance(error, ShmFullError):
+                return False
             raise
         return True
 
@@ -143,7 +143,7 @@ class Puts(Handle):
             self._spill(obj)
         else:
             bounded = queue.maxsize != 0
-            draft = Draft(arena, deadline if bounded else 0)
+            draft = Draft(arena, deadline if bounded else 0, deadline)
             try:
                 status = self._send(draft, obj, bounded, deadline)
             except ShmFullError as error:
@@ -152,6 +152,10 @@ class Puts(Handle):
                 if bounded:
                     raise _full_as_queue(error) from None
                 status = Status.FULL
+            except TimeoutError:
+                if not draft.busy:
+                    raise
+                raise self._error(Status.FULL) from None
             self._put_outcome(status, bounded, obj)
 
     def _put_outcome(self, status: Status, bounded: bool, obj: Any) -> None:
@@ -218,7 +222,7 @@ class Puts(Handle):
     def _put_pickle(self, put: Deferred) -> None:
         """Make a put that was left by a nested call."""
         bounded = self._record().maxsize != 0
-        draft = Draft(self._home(), put.deadline if bounded else 0)
+        draft = Draft(self._home(), put.deadline if bounded else 0, put.deadline)
         put.message = draft.message
         try:
             status = self._send(draft, put, bounded, put.deadline)
@@ -236,7 +240,7 @@ class Puts(Handle):
         """
         check_outermost("_put_now")
         deadline = deadline_of(timeout)
-        draft = Draft(self._home(), deadline)
+        draft = Draft(self._home(), deadline, deadline)
         status = self._send(draft, obj, True, deadline)
         if status is not OK:
             raise self._error(status)
@@ -250,7 +254,7 @@ class Puts(Handle):
         """
         blocks = self._view("_put_task").blocks
         if self._task is None or self._task[0] is not obj or not self._task[1].went:
-            draft = Draft(self._home(), 0, keeps_received=True)
+            draft = Draft(self._home(), 0, patience(), keeps_received=True)
             self._task = obj, draft.message
             status = self._send(draft, obj, False, 0)
             if status is not OK:

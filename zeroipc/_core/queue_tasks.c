@@ -8,7 +8,8 @@ PyObject *queue_task_done(PyObject *object, PyObject *unused)
     (void)unused;
     zi_queue_object *self = (zi_queue_object *)object;
     if (!is_made(self)) return NULL;
-    zi_status status = task_done(&self->arena->view, self->slot, self->generation);
+    zi_status status;
+    ZI_PATIENTLY(status, task_done(&self->arena->view, self->slot, self->generation, until));
     if (status == ZI_EMPTY) {
         PyErr_SetString(PyExc_ValueError, "task_done() called too many times");
         return NULL;
@@ -84,7 +85,8 @@ PyObject *queue_cancel_py(PyObject *object, PyObject *argument)
     zi_queue_object *self = (zi_queue_object *)object;
     unsigned long item = PyLong_AsUnsignedLong(argument);
     if (PyErr_Occurred()) return NULL;
-    zi_status status = queue_cancel(&self->arena->view, self->slot, self->generation, (uint32_t)item);
+    zi_status status;
+    ZI_PATIENTLY(status, queue_cancel(&self->arena->view, self->slot, self->generation, (uint32_t)item, until));
     if (status == ZI_OK || status == ZI_EMPTY) return PyBool_FromLong(status == ZI_OK);
     return native_raise(self->arena->state, status, &self->arena->view);
 }

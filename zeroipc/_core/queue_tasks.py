@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import OwnerDiedError
 from .arena import View
+from .blocks import patience
 from .claims import claim_of, queue_cancel
 from .layout import NONE, PARTICIPANTS
 from .notes import queue_claims
@@ -28,7 +29,7 @@ class Tasks(Handle):
         Raises:
             ValueError: called more often than items were put.
         """
-        status = task_done(self._view("task_done"), self._slot, self._generation)
+        status = task_done(self._view("task_done"), self._slot, self._generation, patience())
         if status is Status.EMPTY:
             raise ValueError("task_done() called too many times")
         if status is not OK:
@@ -80,7 +81,7 @@ class Tasks(Handle):
 
     def _cancel(self, item: int) -> bool:
         """Take a queued item back; whether it was still queued."""
-        status = queue_cancel(self._view("_cancel"), self._slot, self._generation, item)
+        status = queue_cancel(self._view("_cancel"), self._slot, self._generation, item, patience())
         if status not in (OK, Status.EMPTY):
             raise self._error(status)
         return status is OK

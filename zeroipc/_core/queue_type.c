@@ -14,7 +14,8 @@ static PyObject *queue_shutdown(PyObject *object, PyObject *now)
     zi_queue_object *self = (zi_queue_object *)object;
     int immediate = PyObject_IsTrue(now);
     if (immediate < 0 || !is_made(self)) return NULL;
-    zi_status status = queue_shut(&self->arena->view, self->slot, self->generation, immediate);
+    zi_status status;
+    ZI_PATIENTLY(status, queue_shut(&self->arena->view, self->slot, self->generation, immediate, until));
     if (status != ZI_OK) return native_raise(self->arena->state, status, &self->arena->view);
     Py_RETURN_NONE;
 }

@@ -7,6 +7,7 @@ of its thread under a lock (from a signal handler or a finalizer) cannot wait fo
 
 from __future__ import annotations
 
+from .blocks import patience
 from .codec import sending
 from .draft import draft_alloc
 from .layout import KIND_HANDLE
@@ -46,7 +47,7 @@ class MessageQueue(Puts, Gets, Tasks):
     def _shutdown(self, immediate: bool) -> None:
         """Refuse puts; True: drop what is queued."""
         view = self._view("shutdown")
-        status = queue_shut(view, self._slot, self._generation, bool(immediate))
+        status = queue_shut(view, self._slot, self._generation, bool(immediate), patience())
         if status is not OK:
             raise self._error(status)
 

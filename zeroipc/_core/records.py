@@ -90,6 +90,7 @@ class SharedQueue(Record, layout=QUEUE):
     room_seq: int
     room_waiters: int
     room_pending: int
+    torn: int
     done_seq: int
     done_waiters: int
     done_pending: int

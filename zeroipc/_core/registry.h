@@ -31,30 +31,32 @@ static inline void queue_clear(zi_view *view, uint32_t slot)
 }
 
 /* Reclaim one queue if nobody has it; a queue that is locked for long is left for later. */
-static inline void queue_reclaim(zi_view *view, uint32_t slot)
+static inline void queue_reclaim(zi_view *view, uint32_t slot, uint64_t deadline)
 {
     if (!ZI_LOAD(view->queues[slot].used) || holding_any(view, slot)) return;
-    if (queue_lock(view, slot, zi_now() + ZI_TICK_NS) != ZI_OK) {
+    if (queue_lock(view, slot, deadline) != ZI_OK) {
         ZI_STORE(view->arena->queues_dirty, 1);
         return;
     }
-    if (arena_lock(view) == ZI_OK) {
+    if (arena_lock(view, deadline) == ZI_OK) {
         /* Handles before rows, under A: whoever takes a handle sets its row first and
          * needs A to make another, so a queue cannot slip from one to the other unseen. */
         if (view->queues[slot].used && !handle_any(view, slot) && !holding_any(view, slot))
             queue_clear(view, slot);
         arena_unlock(view);
+    } else {
+        ZI_STORE(view->arena->queues_dirty, 1);
     }
     queue_unlock(view, slot);
 }
 
-static inline void queues_reclaim(zi_view *view)
+static inline void queues_reclaim(zi_view *view, uint64_t deadline)
 {
     if (!ZI_LOAD(view->arena->queues_dirty)) return;
     ZI_STORE(view->arena->queues_dirty, 0);
     zi_fence();
     uint32_t used = ZI_LOAD(view->arena->queues_used);
-    for (uint32_t slot = 0; slot < used; slot++) queue_reclaim(view, slot);
+    for (uint32_t slot = 0; slot < used; slot++) queue_reclaim(view, slot, deadline);
 }
 
 /* Under A: an unused slot whose mutex is ready.  A mutex is made once and never again. */
@@ -108,18 +110,18 @@ static inline void slot_fill(zi_view *view, uint32_t slot, uint32_t maxsize, uin
 /* Make a queue of at most *maxsize* items (0: no bound) that this process holds.  *noting*:
  * NOTE_...; *named*: whether strangers may find it. */
 static inline zi_status queue_create(zi_view *view, uint32_t maxsize, uint32_t noting, uint32_t named,
-                                     uint32_t *slot, uint32_t *generation)
+                                     uint32_t *slot, uint32_t *generation, uint64_t deadline)
 {
     uint32_t chunk, notes = ZI_NONE;
-    queues_reclaim(view);
-    zi_status status = block_alloc(view, ZI_CHUNK_MIN, ZI_KIND_RING, &chunk);
+    queues_reclaim(view, deadline);
+    zi_status status = block_alloc(view, ZI_CHUNK_MIN, ZI_KIND_RING, &chunk, deadline);
     if (status != ZI_OK) return status;
     if (noting != ZI_NOTE_NOTHING) {
         uint32_t nbytes = sizeof(uint64_t) * ZI_PARTICIPANTS;
-        status = block_alloc(view, nbytes, ZI_KIND_TALLY, &notes);
+        status = block_alloc(view, nbytes, ZI_KIND_TALLY, &notes, deadline);
         if (status == ZI_OK) memset(block_bytes(view, notes), noting == ZI_NOTE_CLAIMS ? 0xFF : 0, nbytes);
     }
-    if (status == ZI_OK) status = arena_lock(view);
+    if (status == ZI_OK) status = arena_lock(view, deadline);
     if (status == ZI_OK) {
         status = slot_take(view, slot);
         if (status == ZI_OK) {
@@ -136,10 +138,10 @@ static inline zi_status queue_create(zi_view *view, uint32_t maxsize, uint32_t n
 
 /* Hold a queue that a handle or a parent names.  Set before it is looked at: from then on
  * it cannot be reclaimed.  ZI_STALE: it is gone already. */
-static inline zi_status queue_hold(zi_view *view, uint32_t slot, uint32_t generation)
+static inline zi_status queue_hold(zi_view *view, uint32_t slot, uint32_t generation, uint64_t deadline)
 {
     if (slot >= ZI_LOAD(view->arena->queues_used)) return ZI_STALE;
-    zi_status status = arena_lock(view);
+    zi_status status = arena_lock(view, deadline);
     if (status != ZI_OK) return status;
     holding_set(view, slot);
     status = queue_check(view, &view->queues[slot], generation);
@@ -149,10 +151,10 @@ static inline zi_status queue_hold(zi_view *view, uint32_t slot, uint32_t genera
 }
 
 /* Refuse further puts; with *now* drop what is queued as well, and wake everybody. */
-static inline zi_status queue_shut(zi_view *view, uint32_t slot, uint32_t generation, int now)
+static inline zi_status queue_shut(zi_view *view, uint32_t slot, uint32_t generation, int now, uint64_t deadline)
 {
     zi_queue *queue = &view->queues[slot];
-    zi_status status = queue_lock(view, slot, zi_now() + ZI_LOCK_PATIENCE_NS);
+    zi_status status = queue_lock(view, slot, deadline);
     if (status != ZI_OK) return status;
     status = queue_check(view, queue, generation);
     if (status == ZI_OK && queue->state != ZI_STATE_SHUT_NOW)
@@ -191,10 +193,10 @@ static inline void tally_finish(zi_view *view, zi_queue *queue)
 }
 
 /* One task is done.  ZI_EMPTY: more were done than were put. */
-static inline zi_status task_done(zi_view *view, uint32_t slot, uint32_t generation)
+static inline zi_status task_done(zi_view *view, uint32_t slot, uint32_t generation, uint64_t deadline)
 {
     zi_queue *queue = &view->queues[slot];
-    zi_status status = queue_lock(view, slot, zi_now() + ZI_LOCK_PATIENCE_NS);
+    zi_status status = queue_lock(view, slot, deadline);
     if (status != ZI_OK) return status;
     int wake = 0;
     int64_t open = 0;

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .alloc import block_alloc
 from .arena import View, arena_reserve
 from .atomics import fence
-from .blocks import LOCK_PATIENCE_NS, arena_locked, block_bytes, block_free
+from .blocks import arena_locked, block_bytes, block_free
 from .layout import (
     CHUNK_MIN,
     FREE,
@@ -73,7 +73,7 @@ def queue_clear(view: View, slot: int) -> None:
             block_free(view, number)
 
 
-def queue_reclaim(view: View, slot: int) -> None:
+def queue_reclaim(view: View, slot: int, deadline: int) -> None:
     """Reclaim one queue if nobody has it; a queue that is locked for long is left for later."""
     queue = view.queues[slot]
 
@@ -85,23 +85,22 @@ def queue_reclaim(view: View, slot: int) -> None:
         return OK
 
     def work() -> Status:
-        arena_locked(view, clear)
-        return OK
+        return arena_locked(view, deadline, clear)
 
     if not queue.used or holding_any(view, slot):
         return
-    if queue_locked(view, slot, now() + TICK_NS, work) is not OK:
+    if queue_locked(view, slot, deadline, work) is not OK:
         view.arena.queues_dirty = 1
 
 
-def queues_reclaim(view: View) -> None:
+def queues_reclaim(view: View, deadline: int) -> None:
     """Reclaim the queues that nobody has, if one was dropped."""
     if not view.arena.queues_dirty:
         return
     view.arena.queues_dirty = 0
     fence()
     for slot in range(view.arena.queues_used):
-        queue_reclaim(view, slot)
+        queue_reclaim(view, slot, deadline)
 
 
 def slot_take(view: View) -> tuple[Status, int]:
@@ -149,7 +148,9 @@ def slot_fill(
         view.blocks[notes].owner = QUEUED
 
 
-def queue_create(view: View, maxsize: int, noting: int, named: bool) -> tuple[Status, int, int]:
+def queue_create(
+    view: View, maxsize: int, noting: int, named: bool, deadline: int
+) -> tuple[Status, int, int]:
     """Make a queue of at most *maxsize* items (0: no bound) that this process holds.
 
     *noting*: NOTE_...; *named*: whether strangers may find it. Returns its slot and generation.
@@ -164,19 +165,19 @@ def queue_create(view: View, maxsize: int, noting: int, named: bool) -> tuple[St
             generation = view.queues[slot].generation
         return status
 
-    queues_reclaim(view)
+    queues_reclaim(view, deadline)
     notes = NONE
-    status, chunk = block_alloc(view, CHUNK_MIN, KIND_RING)
+    status, chunk = block_alloc(view, CHUNK_MIN, KIND_RING, deadline)
     if status is not OK:
         return status, NONE, NONE
     if noting != NOTE_NOTHING:
         nbytes = 8 * PARTICIPANTS
-        status, notes = block_alloc(view, nbytes, KIND_TALLY)
+        status, notes = block_alloc(view, nbytes, KIND_TALLY, deadline)
         if status is OK:
             fill = b"\xff" if noting == NOTE_CLAIMS else b"\0"
             block_bytes(view, notes, nbytes)[:] = fill * nbytes
     if status is OK:
-        status = arena_locked(view, work)
+        status = arena_locked(view, deadline, work)
     if status is not OK:
         block_free(view, chunk)
         if notes != NONE:
@@ -184,7 +185,7 @@ def queue_create(view: View, maxsize: int, noting: int, named: bool) -> tuple[St
     return status, slot, generation
 
 
-def queue_hold(view: View, slot: int, generation: int) -> Status:
+def queue_hold(view: View, slot: int, generation: int, deadline: int) -> Status:
     """Hold a queue that a handle or a parent names. STALE: it is gone already.
 
     Set before it is looked at: from then on it cannot be reclaimed.
@@ -197,10 +198,10 @@ def queue_hold(view: View, slot: int, generation: int) -> Status:
             holding_clear(view, slot)
         return status
 
-    return arena_locked(view, work) if slot < view.arena.queues_used else Status.STALE
+    return arena_locked(view, deadline, work) if slot < view.arena.queues_used else Status.STALE
 
 
-def queue_shut(view: View, slot: int, generation: int, immediate: bool) -> Status:
+def queue_shut(view: View, slot: int, generation: int, immediate: bool, deadline: int) -> Status:
     """Refuse further puts; *immediate*: drop what is queued as well. Wakes everybody."""
     queue = view.queues[slot]
 
@@ -212,7 +213,7 @@ def queue_shut(view: View, slot: int, generation: int, immediate: bool) -> Statu
             wake_bump(wake)
         return status
 
-    status = queue_locked(view, slot, now() + LOCK_PATIENCE_NS, work)
+    status = queue_locked(view, slot, deadline, work)
     for wake in (queue.items, queue.room, queue.done):
         wait_wake(wake.address, EVERYBODY)
     return status
@@ -244,7 +245,7 @@ def tally_finish(view: View, queue: SharedQueue) -> None:
     cells[whose] = tally_pack(tally_open(cells[whose]) - 1, 0)
 
 
-def task_done(view: View, slot: int, generation: int) -> Status:
+def task_done(view: View, slot: int, generation: int, deadline: int) -> Status:
     """One task is done. EMPTY: more were done than were put."""
     queue = view.queues[slot]
     wake = False
@@ -261,7 +262,7 @@ def task_done(view: View, slot: int, generation: int) -> Status:
         wake = still_open == 1 and wake_decide(queue.done)
         return OK
 
-    status = queue_locked(view, slot, now() + LOCK_PATIENCE_NS, work)
+    status = queue_locked(view, slot, deadline, work)
     if wake:
         wait_wake(queue.done.address, EVERYBODY)
     return status

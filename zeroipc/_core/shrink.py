@@ -63,7 +63,7 @@ def queue_shrink(view: View, slot: int) -> bool:
             shrink_locked(view, slot, spare)
         return OK
 
-    status, spare.chunk = block_alloc(view, CHUNK_MIN, KIND_RING)
+    status, spare.chunk = block_alloc(view, CHUNK_MIN, KIND_RING, 0)
     if status is not OK:
         return False
     try:

@@ -4,6 +4,7 @@
 PyObject *native_raise(zi_state *state, zi_status status, const zi_view *view)
 {
     switch (status) {
+    case ZI_INTERRUPTED: break; /* a signal handler's error is set */
     case ZI_EMPTY: PyErr_SetNone(state->empty); break;
     case ZI_FULL: PyErr_SetNone(state->full); break;
     case ZI_SHUT: PyErr_SetString(state->shut, "the queue is shut down"); break;

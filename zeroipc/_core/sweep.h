@@ -11,20 +11,20 @@
  *   2. each block with its identity as a lender: that word = 0.
  *   3. each queue with a tally of it: the open tasks are lost.
  *   4. its row of holdings, then its pid: 0.
- * A step that finds a lock taken for too long leaves the entry to the next sweep. */
+ * A step that does not get a lock in time leaves the entry to the next sweep. */
 #ifndef ZI_SWEEP_H
 #define ZI_SWEEP_H
 
 #include "mqueue.h"
 
 /* Step 1 for one block. */
-static inline void sweep_block(zi_view *view, uint32_t id, uint32_t dead)
+static inline void sweep_block(zi_view *view, uint32_t id, uint32_t dead, uint64_t deadline)
 {
     zi_block *block = &view->blocks[id];
     uint32_t slot = ZI_LOAD(block->queue);
     int queued = slot < ZI_QUEUES;
-    if (queued && queue_lock(view, slot, zi_now() + ZI_TICK_NS) != ZI_OK) return;
-    if (arena_lock(view) == ZI_OK) {
+    if (queued && queue_lock(view, slot, deadline) != ZI_OK) return;
+    if (arena_lock(view, deadline) == ZI_OK) {
         if (ZI_LOAD(block->owner) == dead && block->queue == slot) {
             if (queued && queue_has_block(view, &view->queues[slot], id))
                 ZI_STORE(block->owner, (uint32_t)ZI_QUEUED);
@@ -38,9 +38,9 @@ static inline void sweep_block(zi_view *view, uint32_t id, uint32_t dead)
 
 /* Step 2 for one block, under A: another sweeper may have been faster, and the block may
  * have a new lender by now. */
-static inline void sweep_lender(zi_view *view, uint32_t id, uint32_t dead)
+static inline void sweep_lender(zi_view *view, uint32_t id, uint32_t dead, uint64_t deadline)
 {
-    if (arena_lock(view) != ZI_OK) return;
+    if (arena_lock(view, deadline) != ZI_OK) return;
     while (block_lent_by(&view->blocks[id], dead) != 0) block_unlend(view, id, dead);
     arena_unlock(view);
 }
@@ -62,11 +62,11 @@ static inline int tally_lose(zi_view *view, zi_queue *queue, uint32_t index)
 
 /* Step 3 for one queue: report the open tasks to whoever joins.  The entry may be another's
  * by now if another sweeper was faster.  Returns whether it is done. */
-static inline int sweep_tally(zi_view *view, uint32_t slot, uint32_t index, uint32_t dead)
+static inline int sweep_tally(zi_view *view, uint32_t slot, uint32_t index, uint32_t dead, uint64_t deadline)
 {
     zi_queue *queue = &view->queues[slot];
     if (!ZI_LOAD(queue->used) || queue->tally == ZI_NONE) return 1;
-    if (queue_lock(view, slot, zi_now() + ZI_TICK_NS) != ZI_OK) return 0;
+    if (queue_lock(view, slot, deadline) != ZI_OK) return 0;
     int wake = 0;
     if (queue->used && queue->tally != ZI_NONE && participant_identity(view, index) == dead &&
         tally_lose(view, queue, index))
@@ -77,19 +77,19 @@ static inline int sweep_tally(zi_view *view, uint32_t slot, uint32_t index, uint
 }
 
 /* All steps for one participant; returns whether nothing of it is left. */
-static inline int sweep_participant(zi_view *view, uint32_t index, uint32_t dead)
+static inline int sweep_participant(zi_view *view, uint32_t index, uint32_t dead, uint64_t deadline)
 {
     uint32_t used = ZI_LOAD(view->arena->blocks_used), left = 0;
     for (uint32_t id = 0; id < used; id++) {
         zi_block *block = &view->blocks[id];
-        if (ZI_LOAD(block->owner) == dead) sweep_block(view, id, dead);
-        if (block_lent_by(block, dead) != 0) sweep_lender(view, id, dead);
+        if (ZI_LOAD(block->owner) == dead) sweep_block(view, id, dead, deadline);
+        if (block_lent_by(block, dead) != 0) sweep_lender(view, id, dead, deadline);
         left += ZI_LOAD(block->owner) == dead || block_lent_by(block, dead) != 0;
         ZI_POINT("sweep.block");
     }
     for (uint32_t slot = 0; slot < ZI_LOAD(view->arena->queues_used); slot++)
-        left += !sweep_tally(view, slot, index, dead);
-    if (left != 0 || arena_lock(view) != ZI_OK) return 0;
+        left += !sweep_tally(view, slot, index, dead, deadline);
+    if (left != 0 || arena_lock(view, deadline) != ZI_OK) return 0;
     if (participant_identity(view, index) == dead) {
         memset(participant_row(view, index), 0, ZI_QUEUES);
         ZI_POINT("sweep.before_clear");
@@ -101,15 +101,16 @@ static inline int sweep_participant(zi_view *view, uint32_t index, uint32_t dead
     return 1;
 }
 
-/* Return what dead participants held.  Returns how many dead there were. */
-static inline uint32_t arena_sweep(zi_view *view)
+/* Return what dead participants held, as far as locks are free until *deadline*.  Returns how
+ * many dead there were. */
+static inline uint32_t arena_sweep(zi_view *view, uint64_t deadline)
 {
     uint32_t count = 0;
     uint32_t used = ZI_LOAD(view->arena->participants_used);
     for (uint32_t index = 0; index < used; index++) {
         uint32_t identity = participant_identity(view, index);
         if (identity == view->me || !participant_dead(view, index)) continue;
-        sweep_participant(view, index, identity);
+        sweep_participant(view, index, identity, deadline);
         count++;
     }
     return count;
@@ -119,27 +120,27 @@ static inline uint32_t arena_sweep(zi_view *view)
 static inline void arena_tick(zi_view *view)
 {
     uint64_t *last = &view->arena->last_sweep;
-    if (zi_now() < ZI_LOAD(*last) + ZI_TICK_NS || arena_lock(view) != ZI_OK) return;
+    if (zi_now() < ZI_LOAD(*last) + ZI_TICK_NS || arena_lock(view, 0) != ZI_OK) return;
     uint64_t now = zi_now();
     int mine = now >= *last + ZI_TICK_NS;
     if (mine) ZI_STORE(*last, now);
     arena_unlock(view);
-    if (mine) arena_sweep(view);
+    if (mine) arena_sweep(view, now + ZI_TICK_NS);
 }
 
 /* Register this process, sweeping first when the table is full of the dead. */
-static inline zi_status arena_register(zi_view *view)
+static inline zi_status arena_register(zi_view *view, uint64_t deadline)
 {
-    zi_status status = participant_register(view);
+    zi_status status = participant_register(view, deadline);
     if (status != ZI_NO_ENTRY) return status;
-    arena_sweep(view);
-    return participant_register(view);
+    arena_sweep(view, deadline);
+    return participant_register(view, deadline);
 }
 
 /* Leave in good order: what this process still owns goes back as if it had died. */
 static inline void arena_deregister(zi_view *view)
 {
-    if (view->me != 0) sweep_participant(view, identity_index(view->me), view->me);
+    if (view->me != 0) sweep_participant(view, identity_index(view->me), view->me, zi_now() + 10 * (uint64_t)ZI_TICK_NS);
     view->me = 0;
 }
 

@@ -11,7 +11,7 @@ SWEEP of one dead participant
   2. each block with its identity as a lender: that word = 0.
   3. each queue with a tally of it: the open tasks are lost.
   4. its row of holdings, then its pid: 0.
-A step that finds a lock taken for too long leaves the entry to the next sweep.
+A step that does not get a lock in time leaves the entry to the next sweep.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from .wait import (
 _SPACE_SEQ = ARENA.space_seq
 
 
-def sweep_block(view: View, number: int, dead: int) -> None:
+def sweep_block(view: View, number: int, dead: int, deadline: int) -> None:
     """Step 1 for one block."""
     block = view.blocks[number]
     slot = block.queue
@@ -64,12 +64,12 @@ def sweep_block(view: View, number: int, dead: int) -> None:
         return OK
 
     if queued:
-        queue_locked(view, slot, now() + TICK_NS, lambda: arena_locked(view, decide))
+        queue_locked(view, slot, deadline, lambda: arena_locked(view, deadline, decide))
     else:
-        arena_locked(view, decide)
+        arena_locked(view, deadline, decide)
 
 
-def sweep_lender(view: View, number: int, dead: int) -> None:
+def sweep_lender(view: View, number: int, dead: int, deadline: int) -> None:
     """Step 2 for one block, under A.
 
     Another sweeper may have been faster, and the block may have a new lender by now.
@@ -80,7 +80,7 @@ def sweep_lender(view: View, number: int, dead: int) -> None:
             block_unlend(view, number, dead)
         return OK
 
-    arena_locked(view, work)
+    arena_locked(view, deadline, work)
 
 
 def tally_lose(view: View, queue: SharedQueue, index: int) -> bool:
@@ -99,7 +99,7 @@ def tally_lose(view: View, queue: SharedQueue, index: int) -> bool:
     return True
 
 
-def sweep_tally(view: View, slot: int, index: int, dead: int) -> bool:
+def sweep_tally(view: View, slot: int, index: int, dead: int, deadline: int) -> bool:
     """Step 3 for one queue: report the open tasks to whoever joins; whether it is done.
 
     The entry may be another's by now if another sweeper was faster.
@@ -115,25 +115,25 @@ def sweep_tally(view: View, slot: int, index: int, dead: int) -> bool:
 
     if not queue.used or queue.tally == NONE:
         return True
-    if queue_locked(view, slot, now() + TICK_NS, work) is not OK:
+    if queue_locked(view, slot, deadline, work) is not OK:
         return False
     if wake:
         wait_wake(queue.done.address, EVERYBODY)
     return True
 
 
-def sweep_participant(view: View, index: int, dead: int) -> bool:
+def sweep_participant(view: View, index: int, dead: int, deadline: int) -> bool:
     """All steps for one participant; whether nothing of it is left."""
     left = 0
     for number in range(view.arena.blocks_used):
         block = view.blocks[number]
         if block.owner == dead:
-            sweep_block(view, number, dead)
+            sweep_block(view, number, dead, deadline)
         if block_lent_by(block, dead):
-            sweep_lender(view, number, dead)
+            sweep_lender(view, number, dead, deadline)
         left += block.owner == dead or block_lent_by(block, dead) != 0
     for slot in range(view.arena.queues_used):
-        left += not sweep_tally(view, slot, index, dead)
+        left += not sweep_tally(view, slot, index, dead, deadline)
 
     def clear() -> Status:
         if participant_identity(view, index) == dead:
@@ -143,16 +143,19 @@ def sweep_participant(view: View, index: int, dead: int) -> bool:
             arena_mark_all(view)  # frees that the dead cut short, blocks they inherited
         return OK
 
-    return left == 0 and arena_locked(view, clear) is OK
+    return left == 0 and arena_locked(view, deadline, clear) is OK
 
 
-def arena_sweep(view: View) -> int:
-    """Return what dead participants held; how many dead there were."""
+def arena_sweep(view: View, deadline: int) -> int:
+    """Return what dead participants held, as far as locks are free until *deadline*.
+
+    How many dead there were.
+    """
     count = 0
     for index in range(view.arena.participants_used):
         identity = participant_identity(view, index)
         if identity != view.me and participant_dead(view, index):
-            sweep_participant(view, index, identity)
+            sweep_participant(view, index, identity, deadline)
             count += 1
     return count
 
@@ -170,23 +173,23 @@ def arena_tick(view: View) -> None:
             arena.last_sweep = moment
         return OK
 
-    if now() >= arena.last_sweep + TICK_NS and arena_locked(view, work) is OK and mine:
-        arena_sweep(view)
+    if now() >= arena.last_sweep + TICK_NS and arena_locked(view, 0, work) is OK and mine:
+        arena_sweep(view, now() + TICK_NS)
 
 
-def arena_register(view: View) -> Status:
+def arena_register(view: View, deadline: int) -> Status:
     """Register this process, sweeping first when the table is full of the dead."""
-    status = participant_register(view)
+    status = participant_register(view, deadline)
     if status is not Status.NO_ENTRY:
         return status
-    arena_sweep(view)
-    return participant_register(view)
+    arena_sweep(view, deadline)
+    return participant_register(view, deadline)
 
 
 def arena_deregister(view: View) -> None:
     """Leave in good order: what this process still owns goes back as if it had died."""
     if view.me != 0:
-        sweep_participant(view, identity_index(view.me), view.me)
+        sweep_participant(view, identity_index(view.me), view.me, now() + 10 * TICK_NS)
     view.me = 0
 
 

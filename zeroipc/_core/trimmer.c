@@ -17,7 +17,7 @@ static void *trimmer_main(void *argument)
         while (!ZI_LOAD(self->trimmer_stop) && zi_now() < end) wait_sleep(&self->trimmer_stop, 0, end);
         uint32_t count = ZI_LOAD(self->trimmer_stop) ? 0 : queues_shrink(&self->view), once;
         do {
-            once = ZI_LOAD(self->trimmer_stop) ? 0 : arena_trim(&self->view, ZI_KEEP, ZI_TRIM_IDLE);
+            once = ZI_LOAD(self->trimmer_stop) ? 0 : arena_trim(&self->view, ZI_KEEP, ZI_TRIM_IDLE, 0);
             count += once;
         } while (once == ZI_TRIM_BATCH);
         quiet = count || ZI_LOAD(self->view.arena->reserved) > ZI_IDLE_MAX ? 0 : quiet + 1;

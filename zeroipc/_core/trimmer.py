@@ -47,7 +47,7 @@ class Trimmer:
         while quiet < TRIM_PATIENCE and not self._stop.wait(TRIM_PERIOD):
             count = queues_shrink(self._view)
             while not self._stop.is_set():
-                once = arena_trim(self._view, KEEP, TRIM_IDLE)
+                once = arena_trim(self._view, KEEP, TRIM_IDLE, 0)
                 count += once
                 if once == 0:
                     break

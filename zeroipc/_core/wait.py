@@ -48,6 +48,16 @@ this_cpu: Callable[[], int] = ctypes.PyDLL(None).sched_getcpu
 now = time.monotonic_ns
 
 
+def lock_deadline(deadline: int) -> int:
+    """Return how long to wait for a lock.
+
+    A tick, so that a call without patience still succeeds against the short critical sections
+    of others, and one with patience looks for signals.
+    """
+    tick = now() + TICK_NS
+    return tick if deadline == 0 else min(deadline, tick)
+
+
 def wait_spin(load: Callable[[], int], seen: int, peer_cpu: Callable[[], int]) -> bool:
     """Watch a word until it differs from *seen*; return whether it did.
 
