@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .errors import ClosedError as ClosedError
     from .errors import DTypeError as DTypeError
     from .errors import EmptyError as EmptyError
+    from .errors import FreedError as FreedError
     from .errors import FullError as FullError
     from .errors import IntruderError as IntruderError
     from .errors import InvalidNameError as InvalidNameError
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from .lazy import Lazy as Lazy
     from .lazy import LazyBool as LazyBool
     from .memory import Memory as Memory
+    from .pool import Node as Node
+    from .pool import Pool as Pool
     from .queue import Queue as Queue
     from .ring import Ring as Ring
     from .stack import Stack as Stack
@@ -79,6 +82,7 @@ _NAMES = {
         "ClosedError",
         "DTypeError",
         "EmptyError",
+        "FreedError",
         "FullError",
         "IntruderError",
         "InvalidNameError",
@@ -108,6 +112,7 @@ _NAMES = {
     "future": ("Future",),
     "lazy": ("Lazy", "LazyBool"),
     "memory": ("Memory",),
+    "pool": ("Node", "Pool"),
     "queue": ("Queue",),
     "ring": ("Ring",),
     "stack": ("Stack",),

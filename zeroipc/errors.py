@@ -214,6 +214,13 @@ class IntruderError(ZeroIPCError, RuntimeError):
     """
 
 
+class FreedError(ZeroIPCError, ValueError):
+    """A node of a pool that was freed, or given away, before.
+
+    Raised by freeing it once more, and by every use of its handle; nothing has changed.
+    """
+
+
 class ReleaseError(ZeroIPCError, RuntimeError, ValueError):
     """A lock that is free, or a semaphore with all its permits, was released once more.
 

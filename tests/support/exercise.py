@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.support.exercise_codata import CODATA_EXERCISES
 from tests.support.exercise_sync import SYNC_EXERCISES
-from zeroipc import Array, Memory, Queue, Ring, Stack, ZeroIPCError
+from zeroipc import Array, Memory, Pool, Queue, Ring, Stack, ZeroIPCError
 
 DTYPES = (np.uint8, np.int32, np.float64, "V24")
 
@@ -66,6 +66,23 @@ def exercise_ring(mem: Memory, name: str, dtype: object) -> None:
     repr(ring)
 
 
+def exercise_pool(mem: Memory, name: str, dtype: object) -> None:
+    pool = Pool(mem, name, dtype=dtype)  # type: ignore[arg-type]
+    for attempt in (
+        lambda: pool.allocate(0).free(),
+        lambda: setattr(pool.allocate(0), "value", np.zeros((), pool.dtype)[()]),
+        lambda: pool.free(0),
+        lambda: pool.adopt(pool.capacity - 1).free(),
+        pool.repair,
+    ):
+        with suppress(ZeroIPCError):
+            attempt()
+    len(pool)
+    pool.repair([0])
+    assert (len(pool), pool[0].dtype, pool[0].nbytes > 0) == (1, pool.dtype, True)
+    repr(pool)
+
+
 def window(opening: AbstractContextManager[np.ndarray[Any, Any]]) -> None:
     with opening as items:
         items.view(np.uint8).sum()
@@ -73,6 +90,7 @@ def window(opening: AbstractContextManager[np.ndarray[Any, Any]]) -> None:
 
 EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
     exercise_array,
+    exercise_pool,
     exercise_queue,
     exercise_ring,
     exercise_stack,

@@ -7,10 +7,11 @@ the C files beside these. What is here never blocks: "full" and "empty" are answ
 from __future__ import annotations
 
 from .bell import Bell
+from .pool import Pool
 from .queue import Queue
 from .ring import Ring
 from .semaphore import Mutex, Semaphore
 from .stack import Stack
 from .word import Word
 
-__all__ = ["Bell", "Mutex", "Queue", "Ring", "Semaphore", "Stack", "Word"]
+__all__ = ["Bell", "Mutex", "Pool", "Queue", "Ring", "Semaphore", "Stack", "Word"]
