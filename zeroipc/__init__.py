@@ -61,9 +61,12 @@ if TYPE_CHECKING:
     from .sync import Barrier as Barrier
     from .sync import Event as Event
     from .sync import Latch as Latch
+    from .sync import Monitor as Monitor
     from .sync import Mutex as Mutex
     from .sync import Once as Once
+    from .sync import RWLock as RWLock
     from .sync import Semaphore as Semaphore
+    from .sync import Signal as Signal
     from .table import Table as Table
 
 __version__ = "0.1.0"
@@ -116,7 +119,17 @@ _NAMES = {
     "queue": ("Queue",),
     "ring": ("Ring",),
     "stack": ("Stack",),
-    "sync": ("Barrier", "Event", "Latch", "Mutex", "Once", "Semaphore"),
+    "sync": (
+        "Barrier",
+        "Event",
+        "Latch",
+        "Monitor",
+        "Mutex",
+        "Once",
+        "RWLock",
+        "Semaphore",
+        "Signal",
+    ),
     "table": ("Table",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

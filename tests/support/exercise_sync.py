@@ -13,9 +13,12 @@ from zeroipc import (
     Event,
     Latch,
     Memory,
+    Monitor,
     Mutex,
     Once,
+    RWLock,
     Semaphore,
+    Signal,
     ZeroIPCError,
 )
 
@@ -92,8 +95,50 @@ def exercise_event(mem: Memory, name: str) -> None:
     repr(event)
 
 
-KINDS = (exercise_permits, exercise_latch, exercise_barrier, exercise_once, exercise_event)
+def exercise_rwlock(mem: Memory, name: str) -> None:
+    lock = RWLock.open(mem, name)
+    for locked, unlock in (
+        (lock.acquire_read(timeout=0), lock.release_read),
+        (lock.acquire_write(timeout=0), lock.release_write),
+    ):
+        if locked:
+            unlock()
+    repr(lock)
+    lock.repair()
+    assert lock.try_write()
+
+
+def exercise_monitor(mem: Memory, name: str) -> None:
+    monitor = Monitor.open(mem, name)
+    with suppress(ZeroIPCError):
+        monitor.notify()
+        monitor.notify_all()
+    repr(monitor)
+    monitor.repair()
+    with monitor:
+        monitor.wait(0)
+
+
+def exercise_signal(mem: Memory, name: str, dtype: object) -> None:
+    level = Signal.open(mem, name, dtype)  # type: ignore[arg-type]
+    level.repair()
+    level.set(np.zeros((), level.dtype)[()])
+    level.update(lambda value: value)
+    level.wait(level.version - 1, 0)
+    repr(level)
+
+
+KINDS = (
+    exercise_permits,
+    exercise_latch,
+    exercise_barrier,
+    exercise_once,
+    exercise_event,
+    exercise_rwlock,
+    exercise_monitor,
+)
 SYNC_EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
     exercise_atomic,
     exercise_kinds,
+    exercise_signal,
 )

@@ -33,7 +33,7 @@ class Waiting:
 
     def __call__(self, core: Any, blocking: bool = True, timeout: float | None = -1) -> bool:
         """Acquire as `threading.Lock.acquire`; a *timeout* of None or -1 waits for ever."""
-        deadline = _deadline(blocking, timeout)
+        deadline = lock_deadline(blocking, timeout)
         if core.try_acquire() is OK:
             return True
         return bool(blocking) and self.till(core, deadline)
@@ -75,9 +75,10 @@ def inherit(core: Any) -> bool:
     return bool(tag and holder_dead(tag) and core.inherit(tag))
 
 
-def _deadline(blocking: bool, timeout: float | None) -> int:
+def lock_deadline(blocking: bool, timeout: float | None) -> int:
+    """Return when an acquire with the arguments of `threading.Lock.acquire` is over."""
     if timeout is None or timeout == -1:
-        return FOREVER
+        return FOREVER if blocking else 0
     if not blocking:
         raise ValueError(f"timeout must not be given to a call that does not block: {timeout}")
     if timeout < 0:

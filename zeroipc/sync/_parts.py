@@ -83,6 +83,13 @@ def permits(name: str, count: int, max_count: int) -> Part:
     return Part(name, SEMAPHORE.nbytes, prepare)
 
 
+def reset_permits(view: memoryview, count: int) -> None:
+    """Give a semaphore *count* permits, and nobody who holds it or waits."""
+    store(view, SEMAPHORE.owner, 0)
+    store(view, SEMAPHORE.waiting, 0)
+    store(view, SEMAPHORE.count, count)
+
+
 def check_size(kind: str, entry: Entry, *nbytes: int) -> None:
     """Raise SegmentFormatError unless an entry has one of these sizes."""
     if entry.size not in nbytes:

@@ -27,10 +27,10 @@ from .. import _backend
 from .._core.named.layout import SEMAPHORE
 from ..errors import SegmentFormatError
 from ..memory import Memory
-from ..table import Entry, Part, store
+from ..table import Entry, Part
 from ._acquire import MutexWaiting, inherit
 from ._lock import Lock
-from ._parts import Named, check_size, loads, permits
+from ._parts import Named, check_size, loads, permits, reset_permits
 
 
 class Mutex(Named, Lock):
@@ -98,10 +98,7 @@ class Mutex(Named, Lock):
 
     def repair(self) -> None:
         """Free the mutex, whoever seems to hold it; for when nobody else uses it."""
-        view = self._mem.view(self._entry)
-        store(view, SEMAPHORE.owner, 0)
-        store(view, SEMAPHORE.waiting, 0)
-        store(view, SEMAPHORE.count, 1)
+        reset_permits(self._mem.view(self._entry), 1)
 
     def _facts(self) -> str:
         return "locked" if self.locked() else "free"
