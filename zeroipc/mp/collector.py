@@ -16,6 +16,7 @@ from collections import deque
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
+from .signals import is_from_handler
 from .worker import Failed, Retired
 
 if TYPE_CHECKING:
@@ -202,6 +203,8 @@ class Collector:
         except Empty:
             return False
         except (Exception, SystemExit) as error:
+            if self._inbox or is_from_handler(error):
+                raise
             self.engine.fail("a result could not be unpickled", error)
             return False
         return True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NestedCallError, ShmFullError, UnpicklableError
 from .futures import SENDING, UNSENT, TaskFuture
+from .signals import is_from_handler
 
 if TYPE_CHECKING:
     from .calls import Packer
@@ -101,7 +102,7 @@ class Sender:
             engine.bell.ring()
             return False
         except Exception as error:
-            if self._sent:  # a signal handler's
+            if self._sent or is_from_handler(error):
                 raise
             if isinstance(error, ShmFullError) and self.by_item:  # their end frees memory
                 future.item = UNSENT

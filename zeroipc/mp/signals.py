@@ -1,7 +1,8 @@
-"""Holding signals back while a process or a thread is started.
+"""What signal handlers that raise could do harm to.
 
-A handler may raise, and what the standard library has half started then is nobody's: a
-process that no one will end, a thread that will not run.
+They are held back while a process or a thread is started: what the standard library has half
+started is nobody's, a process that no one will end, a thread that will not run. And what they
+raise is not taken for an error of pickling, which is the task's.
 """
 
 from __future__ import annotations
@@ -30,3 +31,13 @@ def held_back() -> Iterator[set[Any]]:
         yield before
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def is_from_handler(error: BaseException) -> bool:
+    """Return whether a signal handler, a function in Python, has raised *error*."""
+    handlers = (getsignal(number) for number in range(1, signal.NSIG))
+    codes = {handler.__code__ for handler in handlers if hasattr(handler, "__code__")}
+    place = error.__traceback__
+    while place is not None and place.tb_frame.f_code not in codes:
+        place = place.tb_next
+    return place is not None
