@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .errors import NameExistsError as NameExistsError
     from .errors import NameTooLongError as NameTooLongError
     from .errors import NestedCallError as NestedCallError
+    from .errors import NoRoomError as NoRoomError
     from .errors import OutOfRangeError as OutOfRangeError
     from .errors import OwnerDiedError as OwnerDiedError
     from .errors import ReleaseError as ReleaseError
@@ -52,11 +53,13 @@ if TYPE_CHECKING:
     from .future import Future as Future
     from .lazy import Lazy as Lazy
     from .lazy import LazyBool as LazyBool
+    from .map import Map as Map
     from .memory import Memory as Memory
     from .pool import Node as Node
     from .pool import Pool as Pool
     from .queue import Queue as Queue
     from .ring import Ring as Ring
+    from .set import Set as Set
     from .stack import Stack as Stack
     from .sync import Barrier as Barrier
     from .sync import Event as Event
@@ -93,6 +96,7 @@ _NAMES = {
         "NameExistsError",
         "NameTooLongError",
         "NestedCallError",
+        "NoRoomError",
         "OutOfRangeError",
         "OwnerDiedError",
         "ReleaseError",
@@ -114,10 +118,12 @@ _NAMES = {
     ),
     "future": ("Future",),
     "lazy": ("Lazy", "LazyBool"),
+    "map": ("Map",),
     "memory": ("Memory",),
     "pool": ("Node", "Pool"),
     "queue": ("Queue",),
     "ring": ("Ring",),
+    "set": ("Set",),
     "stack": ("Stack",),
     "sync": (
         "Barrier",

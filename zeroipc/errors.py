@@ -229,6 +229,22 @@ class ReleaseError(ZeroIPCError, RuntimeError, ValueError):
     """
 
 
+class NoRoomError(ZeroIPCError, MemoryError):
+    """A map or set has an entry for every key it can hold. Raised by storing a new key.
+
+    Erase others, or make it with a larger capacity. When the segment has no room for another
+    structure, it is `SegmentFullError`.
+
+    Attributes:
+        done: of how many items an operation on many had done its work; else 0, and nothing
+            has changed.
+    """
+
+    def __init__(self, message: str, done: int = 0) -> None:
+        super().__init__(message)
+        self.done = done
+
+
 class WaitTimeoutError(ZeroIPCError, TimeoutError):
     """The time is over. Raised by operations with a *timeout*.
 

@@ -27,7 +27,8 @@ static int fetch_statuses(named_state *state)
 static int named_exec(PyObject *module)
 {
     static PyType_Spec *const specs[] = {
-        &mutex_spec, &pool_spec, &queue_spec, &ring_spec, &semaphore_spec, &stack_spec, &word_spec,
+        &entries_spec, &mutex_spec, &pool_spec, &queue_spec,
+        &ring_spec, &semaphore_spec, &stack_spec, &word_spec,
     };
     named_state *state = PyModule_GetState(module);
     state->dtype_error = fetch("zeroipc.errors", "DTypeError");

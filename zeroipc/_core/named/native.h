@@ -86,8 +86,8 @@ static inline void structure_ring(zi_structure *self, int which)
     {Py_tp_dealloc, structure_dealloc}, {Py_tp_traverse, structure_traverse}, \
         {Py_tp_clear, structure_clear}
 
-extern PyType_Spec mutex_spec, pool_spec, queue_spec, ring_spec, semaphore_spec, stack_spec;
-extern PyType_Spec word_spec;
+extern PyType_Spec entries_spec, mutex_spec, pool_spec, queue_spec, ring_spec, semaphore_spec;
+extern PyType_Spec stack_spec, word_spec;
 
 /* --- semaphore_type.c --- */
 

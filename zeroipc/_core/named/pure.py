@@ -7,6 +7,7 @@ the C files beside these. What is here never blocks: "full" and "empty" are answ
 from __future__ import annotations
 
 from .bell import Bell
+from .entries import Entries
 from .pool import Pool
 from .queue import Queue
 from .ring import Ring
@@ -14,4 +15,4 @@ from .semaphore import Mutex, Semaphore
 from .stack import Stack
 from .word import Word
 
-__all__ = ["Bell", "Mutex", "Pool", "Queue", "Ring", "Semaphore", "Stack", "Word"]
+__all__ = ["Bell", "Entries", "Mutex", "Pool", "Queue", "Ring", "Semaphore", "Stack", "Word"]
