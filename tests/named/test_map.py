@@ -32,7 +32,7 @@ from zeroipc import (
 )
 from zeroipc._core.named.element import element_of
 from zeroipc._core.named.entries_shape import shape_of
-from zeroipc._core.named.layout import SLOT_DELETED, SLOT_EMPTY, SLOT_INSERTING, SLOT_OCCUPIED
+from zeroipc._core.named.layout import SLOT_EMPTY, SLOT_INSERTING, SLOT_OCCUPIED
 
 pytestmark = pytest.mark.usefixtures("backend")
 PAIR = np.dtype([("id", "i4"), ("value", "f8")], align=True)
@@ -210,7 +210,7 @@ def test_refuses_what_the_dtypes_cannot_hold(
     strict = Map(memory, "strict", 4, np.int32, np.float64)
     before = bytes(memory.buf)
     for store in (strict.__setitem__, strict.setdefault, lambda *pair: strict.update([pair])):
-        with pytest.raises(error, match="values? must"):
+        with pytest.raises(error, match=r"values? must"):
             store(key, value)
     assert bytes(memory.buf) == before
 

@@ -100,8 +100,9 @@ class MapMachine(RuleBasedStateMachine):
         if hasattr(self, "sets"):
             assert all(numbers.copy() == self.model for pair in self.maps for numbers in pair)
             assert all(keys.copy() == set(self.model) for pair in self.sets for keys in pair)
-            handles = [handle for pair in (*self.maps, *self.sets) for handle in pair]
-            assert {len(handle) for handle in handles} == {len(self.model)}
+            sizes = {len(handle) for pair in self.maps for handle in pair}
+            sizes |= {len(handle) for pair in self.sets for handle in pair}
+            assert sizes == {len(self.model)}
             for name in ("map", "set"):
                 one, other = (bytes(mem.view(mem.entry(name))) for mem in self.mems)
                 assert one == other
@@ -110,6 +111,7 @@ class MapMachine(RuleBasedStateMachine):
         for mem in getattr(self, "mems", ()):
             mem.close()
             mem.unlink()
+        self.maps, self.sets, self.mems = [], [], []  # Hypothesis keeps machines: unmap
 
 
 def test_a_map_is_a_dict_and_a_set_its_keys() -> None:

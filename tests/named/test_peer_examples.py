@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.peer import Peer
 from tests.support.programs import ROOT
-from zeroipc import Future, Lazy, Memory, Queue, Ring, Stack
+from zeroipc import Future, Lazy, Map, Memory, Queue, Ring, Set, Stack
 from zeroipc.sync import Event, Latch, Semaphore
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -49,6 +49,12 @@ def make_stack(mem: Memory) -> None:
     assert items.pop() == 7
 
 
+def make_map(mem: Memory) -> None:
+    numbers = Map(mem, "it", 3, np.int32, np.int16)
+    numbers.update({-1: 5, 2: 7, 5: 9})
+    del numbers[2]
+
+
 def make_semaphore(mem: Memory) -> None:
     seats = Semaphore(mem, "it", 3, 3)
     assert seats.acquire()
@@ -67,6 +73,8 @@ EXAMPLES: dict[str, Example] = {
         make_stack,
         [("pop stack it i4", "6"), ("pop stack it i4", "5"), ("try_pop stack it i4", "")],
     ),
+    "Example of a map": Example(make_map, []),
+    "Example of a set": Example(lambda mem: Set(mem, "it", 3, "S5").add(b"hello"), []),
     "Example of a semaphore": Example(
         make_semaphore,
         [

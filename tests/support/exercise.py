@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.support.exercise_codata import CODATA_EXERCISES
+from tests.support.exercise_hashed import HASHED_EXERCISES
 from tests.support.exercise_sync import SYNC_EXERCISES
 from zeroipc import Array, Memory, Pool, Queue, Ring, Stack, ZeroIPCError
 
@@ -94,6 +95,7 @@ EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
     exercise_queue,
     exercise_ring,
     exercise_stack,
+    *HASHED_EXERCISES,
     *SYNC_EXERCISES,
     *CODATA_EXERCISES,
 )
