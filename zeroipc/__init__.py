@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .errors import VersionError as VersionError
     from .errors import WaitTimeoutError as WaitTimeoutError
     from .errors import ZeroIPCError as ZeroIPCError
+    from .function import Function as Function
     from .future import Future as Future
     from .lazy import Lazy as Lazy
     from .lazy import LazyBool as LazyBool
@@ -116,6 +117,7 @@ _NAMES = {
         "WaitTimeoutError",
         "ZeroIPCError",
     ),
+    "function": ("Function",),
     "future": ("Future",),
     "lazy": ("Lazy", "LazyBool"),
     "map": ("Map",),

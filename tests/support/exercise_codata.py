@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from zeroipc import Channel, Future, Lazy, LazyBool, Memory, ZeroIPCError, select
+from zeroipc import Channel, Function, Future, Lazy, LazyBool, Memory, ZeroIPCError, select
 
 
 def exercise_future(mem: Memory, name: str, dtype: object) -> None:
@@ -52,8 +52,24 @@ def exercise_channel(mem: Memory, name: str, dtype: object) -> None:
     assert values.closed
 
 
+def exercise_function(mem: Memory, name: str, dtype: object) -> None:
+    function = Function.open(mem, name, dtype, dtype)  # type: ignore[arg-type]
+    value = np.zeros((), function._result.dtype)[()]
+    for use in (
+        lambda: repr(function),
+        lambda: function.serve_one(lambda x: x, 0),
+        lambda: function(value, timeout=0),
+        lambda: list(function.map([value], timeout=0)),
+        function.repair,
+        lambda: function.serve_one(lambda x: x, 0),
+    ):
+        with suppress(ZeroIPCError):
+            use()
+
+
 CODATA_EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
     exercise_future,
     exercise_lazy,
     exercise_channel,
+    exercise_function,
 )

@@ -85,6 +85,16 @@
 
 /* Bytes of an atomic word, of any type: the value, then zeros. */
 #define ZI_ATOMIC_NBYTES 8
+#define ZI_FUNCTION_VERSION 1
+#define ZI_FUNCTION_FREE 0
+#define ZI_FUNCTION_CLAIMED 1
+#define ZI_FUNCTION_CALLED 2
+#define ZI_FUNCTION_RUNNING 3
+#define ZI_FUNCTION_DONE 4
+#define ZI_FUNCTION_FAILED 5
+
+/* States of a slot, and whose tag is beside it: nobody's, the client's (1, 2, 4, 5), the server's (3, 6). */
+#define ZI_FUNCTION_ABANDONED 6
 
 /* One of the WAIT_BUCKETS buckets of WAIT_NAME. */
 typedef struct zi_wait_bucket {
@@ -496,5 +506,68 @@ _Static_assert(offsetof(zi_signal_state, version) == 0,
                "zi_signal_state.version must be at 0");
 _Static_assert(sizeof(zi_signal_state) == 8,
                "zi_signal_state must be 8 bytes");
+
+/* Header of a function; the slots follow. */
+typedef struct zi_function_header {
+    /* FUNCTION_VERSION */
+    uint32_t version;
+    /* how many calls there can be at a time */
+    uint32_t slots;
+    /* bytes of the arguments */
+    uint32_t argument_nbytes;
+    /* bytes of the result */
+    uint32_t result_nbytes;
+    /* calls made: each takes the next number */
+    uint64_t tickets;
+    uint8_t pad_24[40];
+    /* changes when a call is made; servers watch it */
+    uint32_t called;
+    uint8_t pad_68[60];
+    /* changes when a call is done; clients watch it */
+    uint32_t done;
+    /* changes when a slot becomes free; clients watch it */
+    uint32_t freed;
+    uint8_t pad_136[56];
+} zi_function_header;
+_Static_assert(offsetof(zi_function_header, version) == 0,
+               "zi_function_header.version must be at 0");
+_Static_assert(offsetof(zi_function_header, slots) == 4,
+               "zi_function_header.slots must be at 4");
+_Static_assert(offsetof(zi_function_header, argument_nbytes) == 8,
+               "zi_function_header.argument_nbytes must be at 8");
+_Static_assert(offsetof(zi_function_header, result_nbytes) == 12,
+               "zi_function_header.result_nbytes must be at 12");
+_Static_assert(offsetof(zi_function_header, tickets) == 16,
+               "zi_function_header.tickets must be at 16");
+_Static_assert(offsetof(zi_function_header, called) == 64,
+               "zi_function_header.called must be at 64");
+_Static_assert(offsetof(zi_function_header, done) == 128,
+               "zi_function_header.done must be at 128");
+_Static_assert(offsetof(zi_function_header, freed) == 132,
+               "zi_function_header.freed must be at 132");
+_Static_assert(sizeof(zi_function_header) == 192,
+               "zi_function_header must be 192 bytes");
+
+/* Start of a slot; arguments, result and ERROR_NBYTES bytes of message follow. */
+typedef struct zi_function_call {
+    /* generation << 40 | FUNCTION_... << 32 | owner tag */
+    uint64_t word;
+    /* the call's number: lower ones are served first */
+    uint64_t ticket;
+    /* owner tag of who calls */
+    uint32_t client;
+    /* 0 */
+    uint32_t reserved;
+} zi_function_call;
+_Static_assert(offsetof(zi_function_call, word) == 0,
+               "zi_function_call.word must be at 0");
+_Static_assert(offsetof(zi_function_call, ticket) == 8,
+               "zi_function_call.ticket must be at 8");
+_Static_assert(offsetof(zi_function_call, client) == 16,
+               "zi_function_call.client must be at 16");
+_Static_assert(offsetof(zi_function_call, reserved) == 20,
+               "zi_function_call.reserved must be at 20");
+_Static_assert(sizeof(zi_function_call) == 24,
+               "zi_function_call must be 24 bytes");
 
 #endif /* ZI_NAMED_LAYOUT_H */

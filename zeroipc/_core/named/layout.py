@@ -304,4 +304,42 @@ SIGNAL = Layout(
 ATOMIC_NBYTES = 8
 """Bytes of an atomic word, of any type: the value, then zeros."""
 
+FUNCTION = Layout(
+    "function_header",
+    (
+        U32("version", "FUNCTION_VERSION"),
+        U32("slots", "how many calls there can be at a time"),
+        U32("argument_nbytes", "bytes of the arguments"),
+        U32("result_nbytes", "bytes of the result"),
+        U64("tickets", "calls made: each takes the next number"),
+        U32("called", "changes when a call is made; servers watch it", line=True),
+        U32("done", "changes when a call is done; clients watch it", line=True),
+        U32("freed", "changes when a slot becomes free; clients watch it"),
+    ),
+    doc="Header of a function; the slots follow.",
+)
+
+FUNCTION_VERSION = 1
+
+FUNCTION_CALL = Layout(
+    "function_call",
+    (
+        U64("word", "generation << 40 | FUNCTION_... << 32 | owner tag"),
+        U64("ticket", "the call's number: lower ones are served first"),
+        U32("client", "owner tag of who calls"),
+        U32("reserved", "0"),
+    ),
+    doc="Start of a slot; arguments, result and ERROR_NBYTES bytes of message follow.",
+)
+
+FUNCTION_FREE = 0
+FUNCTION_CLAIMED = 1
+FUNCTION_CALLED = 2
+FUNCTION_RUNNING = 3
+FUNCTION_DONE = 4
+FUNCTION_FAILED = 5
+FUNCTION_ABANDONED = 6
+"""States of a slot, and whose tag is beside it: nobody's, the client's (1, 2, 4, 5), the
+server's (3, 6)."""
+
 LAYOUTS = tuple(value for value in list(globals().values()) if isinstance(value, Layout))
