@@ -40,7 +40,10 @@ class Waiting:
 
     def till(self, core: Any, deadline: int) -> bool:
         """Acquire until a deadline, as from `deadline_of`; return whether it worked."""
-        attempt = self._attempt(core)
+        return self.wait(core, self._attempt(core), deadline)
+
+    def wait(self, core: Any, attempt: Callable[[], Status], deadline: int) -> bool:
+        """Be one of those who wait until *attempt* works; return whether it did in time."""
         core.add_waiting(1)
         try:
             return wait_until(attempt, self._bell, self._mem, deadline, self._title) is OK

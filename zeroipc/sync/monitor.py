@@ -10,10 +10,11 @@ Source    SPECIFICATION.md, "Monitor"; threading.Condition
 Wait:    count + 1; unlock; take a permit of cond; lock; count - 1
 Notify:  a permit for each who is to wake, if so many wait and have none yet
 
-Permits have no names: one who notifies and then waits may take what it gave another. So none of
-ours takes a permit that was there before it came while those who were there may still want it;
-who is woken for nothing passes the permit on, once; and all look at their predicate every few
-milliseconds, whatever they hear.
+Permits have no names: one who notifies and then waits may take what it gave another. So ours
+count the permits they give, in a word that others do not use, and leave those that were there
+before they came to those who were there before, until more are given, or a few milliseconds
+have passed. Who is woken for nothing passes the permit on, once. And all look at their predicate
+every few milliseconds, whatever they hear.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import TypeVar
 
 from .. import _backend
 from .._core.named.layout import MONITOR_COUNT, SEMAPHORE
+from .._core.status import Status
 from .._waiting import LATE, NAP, NAP_LATE, deadline_of
 from ..memory import Memory
 from ..table import Entry, Part
@@ -37,7 +39,6 @@ T = TypeVar("T")
 
 GIVE_WAY = 2_000_000
 """Nanoseconds that others have to take the permits that are theirs."""
-GIVE_WAY_NAP = 0.00005
 
 
 class Monitor(Named, Lock):
@@ -84,6 +85,8 @@ class Monitor(Named, Lock):
         self._mutex = Mutex.open(mem, mutex.name)
         self._cond = Semaphore.open(mem, cond.name)
         self._count = _backend.named.Word(self._buf, count.offset, "I", None)
+        given_at = cond.offset + SEMAPHORE.owner.offset
+        self._given = _backend.named.Word(self._buf, given_at, "I", None)
         self._waiting = self._mutex._waiting
         self._core = self._mutex._core
         self._expose()
@@ -118,41 +121,52 @@ class Monitor(Named, Lock):
 
     def notify(self, n: int = 1) -> None:
         """Wake *n* of those who wait, or all if there are fewer."""
-        if index(n) < 1:
+        if n < 1:
             raise ValueError(f"n must be at least 1: n={n}")
-        self._core.count()  # raises when closed
-        self._give(n)
+        if self._count.load():
+            self._give(index(n))
 
     def notify_all(self) -> None:
         """Wake all who wait."""
-        self.notify(COUNT_MAX)
-
-    def _sleep(self, deadline: int) -> bool:
-        """Unlock, wait for a permit, lock again; return whether there was one in time."""
-        self._count.fetch_add(1)
-        try:
-            self._core.release()
-            try:
-                self._give_way(deadline)
-                return self._cond._acquire_till(deadline)
-            finally:
-                self.acquire()
-        finally:
-            self._count.fetch_sub(1)
-
-    def _give_way(self, deadline: int) -> None:
-        """Leave the permits that are there to those who have waited longer, for a moment."""
-        end = min(deadline, time.monotonic_ns() + GIVE_WAY)
-        while self._cond.count > 0 and self.waiting > 1 and time.monotonic_ns() < end:
-            time.sleep(GIVE_WAY_NAP)
+        if self._count.load():
+            self._give(COUNT_MAX)
 
     def _give(self, n: int) -> int:
         """Give up to *n* permits, no more than there are waiters without; return how many."""
         present = max(self._cond.count, 0)
         given = min(n, self.waiting - present, COUNT_MAX - present)
         if given > 0:
+            # [monitor.given] before the permits: who waits since then may take one
+            self._given.fetch_add(given)
             self._cond.release(given)
         return given
+
+    def _sleep(self, deadline: int) -> bool:
+        """Unlock, wait for a permit, lock again; return whether there was one in time."""
+        self._count.fetch_add(1)
+        try:
+            attempt = self._taking()
+            self._core.release()
+            try:
+                return self._cond._waiting.wait(self._cond._core, attempt, deadline)
+            finally:
+                self.acquire()
+        finally:
+            self._count.fetch_sub(1)
+
+    def _taking(self) -> Callable[[], Status]:
+        """Return how to take a permit, but not at once one that was there before."""
+        take: Callable[[], Status] = self._cond._core.try_acquire
+        given = self._given.load()
+        end = time.monotonic_ns() + GIVE_WAY if self._cond.count > 0 and self.waiting > 1 else 0
+
+        def attempt() -> Status:
+            # [monitor.given] while nothing is given, the permits are for those who were there
+            if self._given.load() == given and time.monotonic_ns() < end:
+                return Status.EMPTY
+            return take()
+
+        return attempt if end else take
 
     @property
     def waiting(self) -> int:
@@ -173,6 +187,11 @@ class Monitor(Named, Lock):
         self._count.store(0)
         reset_permits(self._mem.view(self._cond_entry), 0)
         self._mutex.repair()
+
+    def close(self) -> None:
+        """Let go of the monitor, which stays; closing twice is fine."""
+        super().close()
+        self._count = self._core
 
     def _facts(self) -> str:
         return f"{'locked' if self.locked() else 'free'}, waiting={self.waiting}"

@@ -391,7 +391,7 @@ typedef struct zi_semaphore {
     int32_t waiting;
     /* most permits; 0: no limit */
     int32_t max_count;
-    /* 0; in a mutex held by one of our processes, its owner tag */
+    /* 0; ours alone: a mutex's owner tag, what a condition gave */
     uint32_t owner;
 } zi_semaphore;
 _Static_assert(offsetof(zi_semaphore, count) == 0,

@@ -228,7 +228,7 @@ SEMAPHORE = Layout(
         I32("count", "permits"),
         I32("waiting", "how many wait for a permit"),
         I32("max_count", "most permits; 0: no limit"),
-        U32("owner", "0; in a mutex held by one of our processes, its owner tag"),
+        U32("owner", "0; ours alone: a mutex's owner tag, what a condition gave"),
     ),
     doc="A semaphore; a mutex is one with count 1 and max_count 1.",
 )
