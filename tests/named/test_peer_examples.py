@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.peer import Peer
 from tests.support.programs import ROOT
-from zeroipc import Future, Lazy, Map, Memory, Queue, Ring, Set, Stack
+from zeroipc import Channel, Future, Lazy, Map, Memory, Queue, Ring, Set, Stack
 from zeroipc.sync import Event, Latch, Semaphore
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -61,6 +61,14 @@ def make_semaphore(mem: Memory) -> None:
     assert seats.acquire()
 
 
+def make_channel(mem: Memory) -> None:
+    channel = Channel(mem, "it", 2, "i2")
+    channel.send(1)
+    channel.send(2)
+    assert channel.recv() == 1
+    channel.close()
+
+
 EXAMPLES: dict[str, Example] = {
     "Example of a queue": Example(
         make_queue,
@@ -91,6 +99,7 @@ EXAMPLES: dict[str, Example] = {
         lambda mem: Event(mem, "it", manual=True).set(),
         [("event.wait it", ""), ("event.facts it", "1 1 0"), ("semaphore.facts it_sem", "0 0 0")],
     ),
+    "Example of a channel": Example(make_channel, [("channel.receive it i2 0 9 9", "1 2")]),
     "Example of a lazy value": Example(
         lambda mem: Lazy.add(mem, "it", "i4", 40, 2).force(),
         [("lazy.force it i4", "value 42"), ("lazy.count it i4", "1")],

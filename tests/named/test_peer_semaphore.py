@@ -136,3 +136,22 @@ def test_a_mutex_that_the_peer_holds(memory: Memory, peer: Peer) -> None:
     assert peer.number("semaphore.try_take", "lock") == 0
     lock.release()
     assert peer.number("semaphore.try_take", "lock") == 1
+
+
+def test_a_mutex_whose_holder_is_killed_is_inherited(memory: Memory, start_peer: StartPeer) -> None:
+    """A peer that follows the specification says who it is; the tag must be the right one."""
+    lock = Mutex(memory, "lock")
+    holder = start_peer(memory)
+    holder.ask("mutex.lock", "lock")
+    assert not lock.acquire(timeout=0.3)
+    assert holder.number("mutex.unlock", "lock") == 1
+    assert lock.acquire()
+    assert not lock.recovered
+    lock.release()
+    holder.ask("mutex.lock", "lock")
+    holder.kill()
+    assert lock.acquire()
+    assert lock.recovered
+    lock.release()
+    with lock:
+        assert not lock.recovered

@@ -27,6 +27,8 @@ static Type type_of(const char *text) {
     return type;
 }
 
+static uint64_t align_of(Type type) { return type.nbytes < 8 ? type.nbytes : 8; }
+
 /* The element for an integer. */
 static Element element_of(Type type, int64_t value) {
     Element element = {{0}};

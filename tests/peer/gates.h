@@ -144,10 +144,8 @@ static void once_call(char **word) {
 /* --- event */
 
 static Event *event_of(const char *name, Semaphore **permits) {
-    char sem[64];
     Event *event = exactly(name, sizeof *event);
-    snprintf(sem, sizeof sem, "%s_sem", name);
-    *permits = semaphore_of(sem);
+    *permits = semaphore_of(part_of(name, "sem"));
     return event;
 }
 
@@ -158,9 +156,7 @@ static void event_add_first(const char *name, const char *mode) {
 }
 
 static void event_add_second(const char *name) {
-    char sem[64];
-    snprintf(sem, sizeof sem, "%s_sem", name);
-    semaphore_create(sem, 0, 0);
+    semaphore_create(part_of(name, "sem"), 0, 0);
 }
 
 /* event.create NAME MODE: its two entries; event.create_first and event.create_second: one each */

@@ -16,13 +16,11 @@ typedef struct {
     uint64_t nbytes;
 } Lazy;
 
-static uint64_t up(uint64_t n, uint64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
 static Lazy lazy_at(uint8_t *base, Type type) {
-    uint64_t s = type.nbytes, align = s < 8 ? s : 8, unit = align < 4 ? 4 : align;
-    uint64_t operands = unit + up(4, unit);
-    uint64_t value = up(operands + up(2 * s < 8 ? 8 : 2 * s, unit), align);
-    uint64_t count = up(value + s + 256, 4);
+    uint64_t s = type.nbytes, align = align_of(type), unit = align < 4 ? 4 : align;
+    uint64_t operands = unit + round_up(4, unit);
+    uint64_t value = round_up(operands + round_up(2 * s < 8 ? 8 : 2 * s, unit), align);
+    uint64_t count = round_up(value + s + 256, 4);
     return (Lazy){
         .state = (_Atomic uint32_t *)(void *)base,
         .op = (uint32_t *)(void *)(base + unit),
@@ -31,7 +29,7 @@ static Lazy lazy_at(uint8_t *base, Type type) {
         .value = base + value,
         .message = (char *)base + value + s,
         .count = (_Atomic uint32_t *)(void *)(base + count),
-        .nbytes = up(count + 4, unit),
+        .nbytes = round_up(count + 4, unit),
     };
 }
 

@@ -10,6 +10,7 @@
 #include "array.h"
 #include "atomic.h"
 #include "boxes.h"
+#include "channel.h"
 #include "future.h"
 #include "gates.h"
 #include "lazy.h"
@@ -17,8 +18,9 @@
 
 int main(void) {
     const Command *const families[] = {
-        SEGMENT_COMMANDS, ARRAY_COMMANDS, BOX_COMMANDS, ATOMIC_COMMANDS, SEMAPHORE_COMMANDS,
-        FUTURE_COMMANDS, LAZY_COMMANDS, GATE_COMMANDS, NULL,
+        SEGMENT_COMMANDS, ARRAY_COMMANDS, ATOMIC_COMMANDS,  BOX_COMMANDS,
+        CHANNEL_COMMANDS, GATE_COMMANDS,  FUTURE_COMMANDS,  LAZY_COMMANDS,
+        SEMAPHORE_COMMANDS, NULL,
     };
     serve(families);
     return 0;

@@ -55,7 +55,11 @@ static struct {
     uint64_t slots;
 } segment = {.file = -1};
 
-static uint64_t up8(uint64_t n) { return (n + 7) & ~UINT64_C(7); }
+static uint64_t round_up(uint64_t n, uint64_t multiple) {
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+static uint64_t up8(uint64_t n) { return round_up(n, 8); }
 
 /* --- waiting: look, and look again; nobody wakes us */
 
@@ -168,6 +172,13 @@ static void *structure(const char *name, uint64_t least, uint64_t *size) {
         *size = entry.size;
     }
     return segment.base + entry.offset;
+}
+
+/* The name of a structure's entry, NAME_PART, in a buffer that the next call uses again. */
+static const char *part_of(const char *name, const char *part) {
+    static char text[4096];
+    snprintf(text, sizeof text, "%s_%s", name, part);
+    return text;
 }
 
 /* Adding: begin takes the writers' lock and gives the space; end makes it a structure. */

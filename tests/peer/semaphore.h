@@ -3,11 +3,12 @@
 #define PEER_SEMAPHORE_H
 
 #include "atomic.h"
+#include "owner.h"
 
 typedef struct {
     _Atomic int32_t count, waiting;
     int32_t max_count;
-    uint32_t owner; /* other implementations' */
+    _Atomic uint32_t owner;
 } Semaphore;
 
 _Static_assert(sizeof(Semaphore) == 16, "as the table in the specification");
@@ -114,6 +115,20 @@ static void mutex_count(char **word) {
     answer("");
 }
 
+/* mutex.lock NAME: and says who has it, which other programs in C and C++ do not */
+static void mutex_lock(char **word) {
+    Semaphore *mutex = semaphore_of(word[0]);
+    semaphore_take(mutex);
+    atomic_store(&mutex->owner, own_tag());
+    answer("");
+}
+
+static void mutex_unlock(char **word) {
+    Semaphore *mutex = semaphore_of(word[0]);
+    atomic_store_explicit(&mutex->owner, 0, memory_order_release);
+    answer("%d", semaphore_give(mutex, 1));
+}
+
 static const Command SEMAPHORE_COMMANDS[] = {
     {"semaphore.create", 3, semaphore_create_command},
     {"semaphore.take", 1, semaphore_take_command},
@@ -122,6 +137,8 @@ static const Command SEMAPHORE_COMMANDS[] = {
     {"semaphore.facts", 1, semaphore_facts},
     {"semaphore.crowd", 4, semaphore_crowd},
     {"mutex.count", 3, mutex_count},
+    {"mutex.lock", 1, mutex_lock},
+    {"mutex.unlock", 1, mutex_unlock},
     {0},
 };
 
