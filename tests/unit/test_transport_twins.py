@@ -239,7 +239,7 @@ def test_blocks() -> None:
     twins.both(lambda name, arena, queue: kept[name].pop(2) and None)
     twins.both(lambda name, arena, queue: kept[name].append(arena.allocate(4000)))
     twins.both(lambda name, arena, queue: kept[name].clear())
-    twins.both(lambda name, arena, queue: arena.allocate(60 << 20) and None)
+    twins.both(lambda name, arena, queue: arena.allocate(20 << 20) and None)
     twins.both(lambda name, arena, queue: arena.allocate(65 << 20))
     twins.both(lambda name, arena, queue: arena.allocate(-1))
 
