@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from .errors import VersionError as VersionError
     from .errors import WaitTimeoutError as WaitTimeoutError
     from .errors import ZeroIPCError as ZeroIPCError
+    from .event_stream import EventStream as EventStream
+    from .flow import Flow as Flow
     from .function import Function as Function
     from .future import Future as Future
     from .lazy import Lazy as Lazy
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from .ring import Ring as Ring
     from .set import Set as Set
     from .stack import Stack as Stack
+    from .stream import Stream as Stream
     from .sync import Barrier as Barrier
     from .sync import Event as Event
     from .sync import Latch as Latch
@@ -117,6 +120,8 @@ _NAMES = {
         "WaitTimeoutError",
         "ZeroIPCError",
     ),
+    "event_stream": ("EventStream",),
+    "flow": ("Flow",),
     "function": ("Function",),
     "future": ("Future",),
     "lazy": ("Lazy", "LazyBool"),
@@ -127,6 +132,7 @@ _NAMES = {
     "ring": ("Ring",),
     "set": ("Set",),
     "stack": ("Stack",),
+    "stream": ("Stream",),
     "sync": (
         "Barrier",
         "Event",

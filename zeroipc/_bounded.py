@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -12,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from ._core.named.element import items_of
 from ._core.status import OK, Status
-from ._structure import Structure
+from ._structure import Structure, checked_limit, moved_or_why
 from ._waiting import deadline_of
-from .errors import CapacityError, DTypeError, EmptyError, FullError, WaitTimeoutError
+from .errors import DTypeError, EmptyError, FullError, WaitTimeoutError
 
 
 class Bounded(Structure):
@@ -131,9 +129,12 @@ class Bounded(Structure):
                 attribute `done` says how many were pushed. Else as `push`.
         """
         items = items_of(values, self.dtype)
-        deadline, done = deadline_of(timeout), 0
+        done = self._moved(self._core.push_many, items) if len(items) else 0
+        if done == len(items):
+            return
+        deadline = deadline_of(timeout)
         while done < len(items):
-            attempt = partial(_moved, self._core.push_many, items[done:])
+            attempt = partial(moved_or_why, self._core.push_many, items[done:])
             moved = self._wait_till(attempt, self._room, deadline)
             if type(moved) is Status:
                 raise WaitTimeoutError(
@@ -147,9 +148,7 @@ class Bounded(Structure):
         Raises:
             As `pop`.
         """
-        if index(limit) < 1:
-            raise CapacityError(f"limit must be at least 1: limit={limit}")
-        out = np.empty(min(limit, self.capacity), self.dtype)
+        out = np.empty(min(checked_limit(limit), self.capacity), self.dtype)
         return out[: self.pop_into(out, timeout)]
 
     def pop_into(self, out: np.ndarray[Any, Any], timeout: float | None = None) -> int:
@@ -161,8 +160,11 @@ class Bounded(Structure):
             raise DTypeError(f"out must have dtype {self.dtype}: dtype={out.dtype}")
         if not out.size:
             return 0
-        attempt = partial(_moved, self._core.pop_many, out)
-        moved = self._wait(attempt, self._items, timeout)
+        moved: int | Status = self._moved(self._core.pop_many, out)
+        if not moved:
+            moved = self._wait(
+                partial(moved_or_why, self._core.pop_many, out), self._items, timeout
+            )
         if type(moved) is Status:
             raise WaitTimeoutError(f"{self._title} had no item for {timeout} seconds")
         return int(moved)
@@ -174,9 +176,3 @@ class Bounded(Structure):
 
     def _facts(self) -> str:
         return f"size={self.qsize()}/{self.capacity}, dtype={self.dtype}"
-
-
-def _moved(move: Callable[[Any], tuple[Status, int]], items: Any) -> int | Status:
-    """Return how many items *move* moved, or why none."""
-    status, done = move(items)
-    return done if status is OK else status

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import index
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
 from . import _backend
-from ._core.status import Status
+from ._core.status import OK, Status
 from ._waiting import deadline_of, is_not_now, wait_until
 from .errors import CapacityError, ClosedError
 from .memory import Memory
@@ -15,6 +16,8 @@ from .memory import Memory
 T = TypeVar("T")
 
 COUNT_MAX = 2**32 - 1
+Move = Callable[[Any], tuple[Status, int]]
+"""A core's way to move many items: the answer, and how many it moved."""
 
 
 class _Closed:
@@ -58,6 +61,12 @@ class Structure:
     def _is_not_now(self, answer: object) -> bool:
         """Return whether an attempt answered "not now"; raises SegmentFormatError if DAMAGED."""
         return type(answer) is Status and is_not_now(answer, self._title)
+
+    def _moved(self, move: Move, items: Any) -> int:
+        """Return how many items *move* moved now; raises SegmentFormatError if DAMAGED."""
+        status, done = move(items)
+        self._is_not_now(status)
+        return done
 
     @property
     def memory(self) -> Memory:
@@ -111,3 +120,16 @@ def checked_capacity(capacity: int, least: int = 1, most: int = COUNT_MAX) -> in
     if not least <= capacity <= most:
         raise CapacityError(f"capacity must be from {least} to {most}: capacity={capacity}")
     return capacity
+
+
+def checked_limit(limit: int) -> int:
+    """Return *limit*, or raise CapacityError if it is below 1."""
+    if index(limit) < 1:
+        raise CapacityError(f"limit must be at least 1: limit={limit}")
+    return index(limit)
+
+
+def moved_or_why(move: Move, items: Any) -> int | Status:
+    """Return how many items *move* moved, or why none: an attempt for `Structure._wait`."""
+    status, done = move(items)
+    return done if status is OK else status

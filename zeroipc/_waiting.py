@@ -38,7 +38,12 @@ def deadline_of(timeout: float | None) -> int:
 
 
 def wait_until(
-    attempt: Callable[[], T | Status], bell: Any, mem: Memory, deadline: int, title: str
+    attempt: Callable[[], T | Status],
+    bell: Any,
+    mem: Memory,
+    deadline: int,
+    title: str,
+    start: int | None = None,
 ) -> T | Status:
     """Return the first answer of *attempt* that is not "not now", or the last one when late.
 
@@ -48,6 +53,7 @@ def wait_until(
         bell: rings when the next attempt may succeed.
         deadline: as from `deadline_of`.
         title: names the structure, for errors.
+        start: when the wait began of which this is a part; by default now.
 
     Raises:
         StalledError: all answers for a second were BUSY.
@@ -57,7 +63,7 @@ def wait_until(
         answer = attempt()
         if not is_not_now(answer, title):
             return answer
-    pace = Pace(title)
+    pace = Pace(title, start)
     found = deadline > pace.start and find_bucket(bell, mem)
     while True:
         seen = bell.listen() if found else 0
@@ -74,8 +80,9 @@ def wait_until(
 class Pace:
     """How long to sleep after each answer of a wait, and when to give it up."""
 
-    def __init__(self, title: str) -> None:
-        self.start = self._busy_since = time.monotonic_ns()
+    def __init__(self, title: str, start: int | None = None) -> None:
+        self._busy_since = time.monotonic_ns()
+        self.start = self._busy_since if start is None else start
         self._title = title
 
     def nap(self, answer: object) -> int:

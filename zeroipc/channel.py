@@ -167,7 +167,7 @@ class Channel(Closable):
             ClosedChannelError, DTypeError, OutOfRangeError: as `send`.
         """
         if not isinstance(self._line, Rendezvous):
-            return self._attempt_push(value) is OK
+            return not self._is_not_now(self._attempt_push(value))
         raw = self._element.pack(value)
         self._check_open()
         return self._line.is_awaited() and self._hand_over(self._line, raw, HANDOVER)
@@ -229,7 +229,7 @@ class Channel(Closable):
             ClosedChannelError: the channel is closed, and nothing is left.
         """
         value = self._attempt_recv()
-        return default if type(value) is Status else value
+        return default if self._is_not_now(value) else value
 
     def __iter__(self) -> Iterator[Any]:
         """Receive until the channel is closed and nothing is left."""

@@ -26,7 +26,7 @@ from . import _backend
 from ._core.named.element import Element, element_of, items_of
 from ._core.named.layout import RING
 from ._core.status import OK, Status
-from ._structure import COUNT_MAX, Structure, checked_capacity
+from ._structure import COUNT_MAX, Structure, checked_capacity, checked_limit, moved_or_why
 from ._waiting import deadline_of
 from .errors import CapacityError, DTypeError, IntruderError, SegmentFormatError, WaitTimeoutError
 from .memory import Memory
@@ -182,7 +182,7 @@ class Ring(Structure):
             return
         deadline = deadline_of(timeout)
         while done < len(items):
-            attempt = partial(_moved, self._core.write, items[done:])
+            attempt = partial(moved_or_why, self._core.write, items[done:])
             moved = self._wait_till(attempt, self._room, deadline)
             if type(moved) is Status:
                 raise WaitTimeoutError(
@@ -218,18 +218,13 @@ class Ring(Structure):
             return 0
         moved: int | Status = self._moved(self._core.read, out)
         if not moved:
-            moved = self._wait(partial(_moved, self._core.read, out), self._items, timeout)
+            moved = self._wait(partial(moved_or_why, self._core.read, out), self._items, timeout)
         if type(moved) is Status:
             raise self._late("element", timeout)
         return int(moved)
 
     def _empty(self, limit: int) -> np.ndarray[Any, Any]:
         return np.empty(min(checked_limit(limit), self.capacity), self.dtype)
-
-    def _moved(self, move: Callable[[Any], tuple[Status, int]], items: Any) -> int:
-        status, done = move(items)
-        self._is_not_now(status)
-        return done
 
     def _late(self, what: str, timeout: float | None) -> WaitTimeoutError:
         return WaitTimeoutError(f"{self._title} had no {what} for {timeout} seconds")
@@ -357,19 +352,6 @@ def ring_capacity(view: memoryview, entry: Entry, element: Element) -> int:
             f"dtype={element.dtype} has {element.nbytes}"
         )
     return nbytes // elem_size
-
-
-def checked_limit(limit: int) -> int:
-    """Return *limit*, or raise CapacityError if it is below 1."""
-    if index(limit) < 1:
-        raise CapacityError(f"limit must be at least 1: limit={limit}")
-    return index(limit)
-
-
-def _moved(move: Callable[[Any], tuple[Status, int]], items: Any) -> int | Status:
-    """Return how many elements *move* moved, or why none."""
-    status, done = move(items)
-    return done if status is OK else status
 
 
 def _looked(look: Callable[[int], tuple[Status, int, int]], limit: int) -> Window | Status:

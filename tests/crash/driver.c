@@ -69,14 +69,18 @@ int main(int argc, char **argv)
     if (argc > 2) srand((uint32_t)atoi(argv[2]));
     if (strcmp(what, "basics") == 0) return basics();
     if (strcmp(what, "steppable") == 0) return !step_possible();
-    if (strcmp(what, "step") == 0 && argc == 5) return step(argv[4], (uint32_t)atoi(argv[3]));
+    if (strcmp(what, "step") == 0 && argc == 7) {
+        step_ask = atoi(argv[5]);
+        step_answer = atoi(argv[6]);
+    }
+    if (strcmp(what, "step") == 0 && (argc == 5 || argc == 7)) return step(argv[4], (uint32_t)atoi(argv[3]));
     if (strcmp(what, "limits") == 0 && argc == 3) return limits();
     if (strcmp(what, "load") == 0 && argc > 7) return run_load(argc - 2, argv + 2);
     if (strcmp(what, "scenarios") == 0) {
         for (uint32_t i = 0; i < SCENARIOS; i++) puts(scenarios[i].name);
         return 0;
     }
-    fprintf(stderr, "usage: %s basics | steppable | scenarios | step SEED KILLS SCENARIO | limits SEED |\n"
+    fprintf(stderr, "usage: %s basics | steppable | scenarios | step SEED KILLS SCENARIO [ASK ANSWER] | limits SEED |\n"
             "  load SEED KILLS PRODUCERS CONSUMERS MAXSIZE all|first|only POINT...\n", argv[0]);
     return 2;
 }

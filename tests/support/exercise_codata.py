@@ -1,4 +1,4 @@
-"""Everything that can be done with futures, lazy values and channels, without waiting long."""
+"""Everything that can be done with what has values later, without ever waiting long."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from contextlib import suppress
 
 import numpy as np
 
-from zeroipc import Channel, Function, Future, Lazy, LazyBool, Memory, ZeroIPCError, select
+from zeroipc import (
+    Channel,
+    EventStream,
+    Function,
+    Future,
+    Lazy,
+    LazyBool,
+    Memory,
+    Stream,
+    ZeroIPCError,
+    select,
+)
 
 
 def exercise_future(mem: Memory, name: str, dtype: object) -> None:
@@ -67,9 +78,34 @@ def exercise_function(mem: Memory, name: str, dtype: object) -> None:
             use()
 
 
+def exercise_stream(mem: Memory, name: str, dtype: object) -> None:
+    stream = Stream(mem, name, dtype=dtype)  # type: ignore[arg-type]
+    value = np.zeros((), stream.dtype)[()]
+    for use in (
+        lambda: repr(stream),
+        lambda: stream.emit(value, 0),
+        lambda: stream.next(timeout=0),
+        stream.close,
+        lambda: list(stream.window(2).take(1)),
+    ):
+        with suppress(ZeroIPCError):
+            use()
+    assert stream.closed
+
+
+def exercise_events(mem: Memory, name: str, dtype: object) -> None:
+    events = EventStream.open(mem, name)
+    for use in (lambda: repr(events), lambda: events.next(timeout=0), events.emit, events.close):
+        with suppress(ZeroIPCError):
+            use()
+    assert list(events) == []
+
+
 CODATA_EXERCISES: tuple[Callable[[Memory, str, object], None], ...] = (
     exercise_future,
     exercise_lazy,
     exercise_channel,
     exercise_function,
+    exercise_stream,
+    exercise_events,
 )

@@ -42,11 +42,14 @@ class Waiting:
         """Acquire until a deadline, as from `deadline_of`; return whether it worked."""
         return self.wait(core, self._attempt(core), deadline)
 
-    def wait(self, core: Any, attempt: Callable[[], Status], deadline: int) -> bool:
+    def wait(
+        self, core: Any, attempt: Callable[[], Status], deadline: int, start: int | None = None
+    ) -> bool:
         """Be one of those who wait until *attempt* works; return whether it did in time."""
         core.add_waiting(1)
         try:
-            return wait_until(attempt, self._bell, self._mem, deadline, self._title) is OK
+            answer = wait_until(attempt, self._bell, self._mem, deadline, self._title, start)
+            return answer is OK
         finally:
             core.add_waiting(-1)
 

@@ -89,6 +89,7 @@ class Monitor(Named, Lock):
         self._given = _backend.named.Word(self._buf, given_at, "I", None)
         self._waiting = self._mutex._waiting
         self._core = self._mutex._core
+        self._began = self._ended = 0
         self._expose()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -100,8 +101,11 @@ class Monitor(Named, Lock):
         Raises:
             ReleaseError: nobody holds the mutex.
         """
-        deadline = deadline_of(timeout)
-        notified = self._sleep(min(deadline, time.monotonic_ns() + NAP_LATE))
+        now, deadline = time.monotonic_ns(), deadline_of(timeout)
+        if now - self._ended > NAP_LATE:  # else this is one in a loop of waits
+            self._began = now
+        notified = self._sleep(min(deadline, now + NAP_LATE), self._began)
+        self._ended = 0 if notified else time.monotonic_ns()
         return notified or time.monotonic_ns() < deadline
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
@@ -113,7 +117,7 @@ class Monitor(Named, Lock):
         answer, passed_on = predicate(), False
         while not answer and (now := time.monotonic_ns()) < deadline:
             nap = NAP if now - start < LATE else NAP_LATE
-            notified = self._sleep(min(deadline, now + nap))
+            notified = self._sleep(min(deadline, now + nap), start)
             answer = predicate()
             if notified and not answer:
                 passed_on = not passed_on and self._give(1) > 0
@@ -141,14 +145,14 @@ class Monitor(Named, Lock):
             self._cond.release(given)
         return given
 
-    def _sleep(self, deadline: int) -> bool:
+    def _sleep(self, deadline: int, start: int) -> bool:
         """Unlock, wait for a permit, lock again; return whether there was one in time."""
         self._count.fetch_add(1)
         try:
             attempt = self._taking()
             self._core.release()
             try:
-                return self._cond._waiting.wait(self._cond._core, attempt, deadline)
+                return self._cond._waiting.wait(self._cond._core, attempt, deadline, start)
             finally:
                 self.acquire()
         finally:
