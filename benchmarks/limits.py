@@ -4,6 +4,7 @@ copy            numpy.copyto between two warm heap arrays
 pickling        pickle.dumps and pickle.loads of the item, one after the other
 round trip      two processes waking each other with the futex system call, made through ctypes
                 (which adds about a microsecond a call); a pipe where there is no futex
+call            a method written in C that does nothing, in a loop
 fork            os.fork of a process that leaves at once
 blocked read    a process asleep in the read of an empty pipe
 import          the standard library's import, in a fresh interpreter
@@ -62,6 +63,11 @@ def round_trip(placement: str = "free", copied_nbytes: int = 0, times: int = 1) 
     )
 
 
+def call() -> Limit:
+    """One call of a function written in C, which does nothing."""
+    return Limit("call of a C function", _call_seconds)
+
+
 def fork() -> Limit:
     """One process made and gone."""
     return Limit("fork + wait", lambda: median(laps(20, _fork_once)))
@@ -96,6 +102,15 @@ def _pickle_seconds(item: Any) -> float:
     start = perf_counter()
     for _ in range(count):
         pickle.loads(pickle.dumps(item))
+    return (perf_counter() - start) / count
+
+
+def _call_seconds() -> float:
+    count = 100_000
+    nothing: Callable[[], object] = {1: 1}.keys
+    start = perf_counter()
+    for _ in range(count):
+        nothing()
     return (perf_counter() - start) / count
 
 

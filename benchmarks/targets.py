@@ -59,4 +59,18 @@ TARGETS = (
     Target("memory", "above_allowance_mb", at_most=32),
     Target("memory", "settled_mb", at_most=32),
     Target("import", "later_ms", at_most=20),
+    Target("named-floats", "ratio", at_least=10),
+    Target("named-map-get", "ratio", at_least=50),
+    Target("named-map-get", "own_ns", at_most=300),
+    Target("named-map-set", "ratio", at_least=50),
+    Target("named-add", "own_ns", at_most=100),
+    # the standard library's lock is a C type over a semaphore that no death frees
+    Target("named-lock", "ratio", at_least=1 / 1.5),
+    Target("named-lock", "own_ns", at_most=200),
+    Target("named-with-lock", "ratio", at_least=2),
+    Target("named-semaphore", "ratio", at_least=1 / 1.5),
+    Target("named-event", "ratio", at_least=3),
+    Target("named-queue", "own_ns", at_most=400),
+    Target("named-event-turns", "ratio", at_least=3),
+    Target("named-condition-turns", "ratio", at_least=3),
 )

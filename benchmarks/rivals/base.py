@@ -17,6 +17,16 @@ Get = Callable[[], Any]
 Lend = Callable[[int, str], np.ndarray[Any, Any]]  # length, dtype
 
 
+Step = Callable[[int], None]
+
+
+class Turns(Protocol):
+    """One side of two that take turns."""
+
+    def open(self) -> tuple[Callable[[], Any], Callable[[], Any]]:
+        """Open it in this process: how to give the turn, how to wait for it."""
+
+
 class Link(Protocol):
     """One direction: many writers, many readers, each item delivered once."""
 
@@ -68,6 +78,21 @@ class Rival:
 
     def pool(self, workers: int) -> Executor | None:
         """A pool of worker processes with the interface of concurrent.futures."""
+        return None
+
+    def floats(self, depth: int) -> Link | None:
+        """A queue for float64 alone, of at most *depth* items."""
+        return self.queue(depth, 8)
+
+    def operation(self, kind: str) -> Step | None:
+        """One uncontended operation on a shared structure; ``scenarios/named.py`` has the kinds.
+
+        Each call checks what it reads; its argument counts the calls.
+        """
+        return None
+
+    def turns(self, kind: str) -> tuple[Turns, Turns] | None:
+        """Two sides that take turns by means of *kind*, "event" or "condition"."""
         return None
 
     def first_result(self) -> str | None:

@@ -7,7 +7,8 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from benchmarks.rivals.base import End, Get, Link, Put, QueueLink, Rival
+from benchmarks.rivals import stdlib_structures
+from benchmarks.rivals.base import End, Get, Link, Put, QueueLink, Rival, Step, Turns
 
 FIRST_RESULT = """
 import multiprocessing
@@ -32,6 +33,12 @@ class Stdlib(Rival):
 
     def pool(self, workers: int) -> Executor | None:
         return ProcessPoolExecutor(workers, multiprocessing.get_context(self.method))
+
+    def operation(self, kind: str) -> Step | None:
+        return stdlib_structures.operation(multiprocessing.get_context(self.method), kind)
+
+    def turns(self, kind: str) -> tuple[Turns, Turns] | None:
+        return stdlib_structures.turns(multiprocessing.get_context(self.method), kind)
 
     def first_result(self) -> str | None:
         return FIRST_RESULT.format(method=self.method)

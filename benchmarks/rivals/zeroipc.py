@@ -6,7 +6,8 @@ from concurrent.futures import Executor
 from importlib import import_module
 from typing import Any
 
-from benchmarks.rivals.base import Link, QueueLink, Rival
+from benchmarks.rivals import zeroipc_structures
+from benchmarks.rivals.base import Link, QueueLink, Rival, Step, Turns
 
 # by name, so that the benchmarks of the other libraries run where it is not installed
 mp: Any = import_module("zeroipc.mp")
@@ -31,6 +32,15 @@ class ZeroIPC(Rival):
     def pool(self, workers: int) -> Executor | None:
         pool: Executor = mp.ProcessPoolExecutor(workers, mp_context=mp.get_context(self.method))
         return pool
+
+    def floats(self, depth: int) -> Link | None:
+        return zeroipc_structures.floats(depth)
+
+    def operation(self, kind: str) -> Step | None:
+        return zeroipc_structures.operation(kind)
+
+    def turns(self, kind: str) -> tuple[Turns, Turns] | None:
+        return zeroipc_structures.turns(kind)
 
     def first_result(self) -> str | None:
         return FIRST_RESULT.format(method=self.method)

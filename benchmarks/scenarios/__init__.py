@@ -10,6 +10,7 @@ from benchmarks.scenarios import (
     loans,
     lockstep,
     memory,
+    named,
     pingpong,
     start,
     streams,
@@ -27,4 +28,5 @@ ALL: tuple[Scenario, ...] = (
     *idle.SCENARIOS,
     *memory.SCENARIOS,
     *imports.SCENARIOS,
+    *named.SCENARIOS,
 )
