@@ -24,8 +24,8 @@ LATE = 1_000_000_000
 """Nanoseconds of a sleep, and of one after so long a wait."""
 STALL = 1_000_000_000
 """Nanoseconds after which somebody who is in the midst of an operation is taken for dead."""
-TRIES = 20
-"""Attempts before the first sleep: a few microseconds, in which a running peer may finish."""
+TRIES = 3
+"""Attempts before the first sleep, which may begin with a spin: see bell.h."""
 FOREVER = 2**63 - 1
 
 

@@ -4,8 +4,10 @@
  * the table entry WAIT_NAME; from then on, whoever changes a structure rings.  Peers written
  * in other languages never ring, so sleepers also look by themselves every few milliseconds.
  *
- * Sleeper: 1. read seq   2. set waiters to 1   3. look again   4. sleep while seq is as read
- * Ringer:  1. change the structure   2. fence   3. waiters set: clear it, move seq, wake all
+ * Sleeper: 1. read seq   2. mark waiters AWAKE, unless it is marked   3. look again   4. watch
+ *          seq for a moment   5. mark waiters ASLEEP, and sleep while seq is as read
+ * Ringer:  1. change the structure   2. fence   3. if waiters is marked: clear it, move seq,
+ *          and if it was or is ASLEEP wake all
  *
  * A ringer that clears a sleeper's mark moves seq afterwards, and the sleeper read seq before
  * it set the mark: so its sleep ends at once.  A ringer that sees no mark made its change before
@@ -79,19 +81,63 @@ static inline void bell_ring(zi_bell *bell)
         if (bell->bucket == NULL) return;
     }
     zi_wait_bucket *bucket = bell->bucket;
-    if (ZI_LOAD(bucket->waiters) == 0) return;
-    ZI_STORE(bucket->waiters, 0);
+    if (ZI_LOAD(bucket->waiters) == ZI_WAIT_NOBODY) return;
+    uint32_t who = __atomic_exchange_n(&bucket->waiters, ZI_WAIT_NOBODY, __ATOMIC_SEQ_CST);
     word_add32(&bucket->seq, 1);
-    wait_wake(&bucket->seq, INT_MAX);
+    /* Whoever went to sleep before seq moved has marked that before. */
+    if (who == ZI_WAIT_ASLEEP || ZI_LOAD(bucket->waiters) == ZI_WAIT_ASLEEP)
+        wait_wake(&bucket->seq, INT_MAX);
 }
 
 /* Say that somebody is about to sleep; return the seq to sleep on.  Look again afterwards. */
 static inline uint32_t bell_listen(zi_bell *bell)
 {
     uint32_t seq = ZI_LOAD(bell->bucket->seq);
-    ZI_STORE(bell->bucket->waiters, 1);
+    word_cas32(&bell->bucket->waiters, ZI_WAIT_NOBODY, ZI_WAIT_AWAKE);
     zi_fence(); /* [bell.change] */
     return seq;
+}
+
+/* --- Spinning before a sleep ---
+ *
+ * It pays while answers come from another CPU within some microseconds, and on this CPU never.
+ * The bucket does not say where the other side runs, so each thread learns from its last spins:
+ * one in vain halves the next, and when nothing is left of it, one sleep in ZI_SPIN_AGAIN tries
+ * once more. */
+enum { ZI_BELL_SPIN_NS = 50000, ZI_BELL_SPIN_LEAST_NS = 4000, ZI_SPIN_AGAIN = 64 };
+
+static __thread uint32_t bell_spin_ns = ZI_BELL_SPIN_NS;
+static __thread uint32_t bell_slept;
+
+/* Watch seq for a while; whether it moved. */
+static inline int bell_spin(const zi_wait_bucket *bucket, uint32_t seen)
+{
+    if (bell_spin_ns < ZI_BELL_SPIN_LEAST_NS) {
+        if (++bell_slept % ZI_SPIN_AGAIN) return 0;
+        bell_spin_ns = ZI_BELL_SPIN_LEAST_NS;
+    }
+    uint64_t end = zi_now() + bell_spin_ns;
+    do {
+        for (int pause = 0; pause < 16; pause++) {
+            if (ZI_LOAD(bucket->seq) != seen) {
+                bell_spin_ns = ZI_BELL_SPIN_NS;
+                return 1;
+            }
+            zi_pause();
+        }
+    } while (zi_now() < end);
+    bell_spin_ns /= 2;
+    return 0;
+}
+
+/* Sleep while seq is *seen*, for at most *nap* nanoseconds; a signal ends it too. */
+static inline void bell_sleep(zi_bell *bell, uint32_t seen, uint64_t nap)
+{
+    uint64_t end = zi_now() + nap;
+    if (bell_spin(bell->bucket, seen)) return;
+    ZI_STORE(bell->bucket->waiters, ZI_WAIT_ASLEEP);
+    zi_fence(); /* the mark before the kernel's look at seq */
+    wait_sleep(&bell->bucket->seq, seen, end);
 }
 
 #endif

@@ -4,8 +4,10 @@ The shared format has no word to sleep on. The first of our processes that has t
 the table entry WAIT_NAME; from then on, whoever changes a structure rings. Peers written in
 other languages never ring, so sleepers also look by themselves every few milliseconds.
 
-Sleeper: 1. read seq   2. set waiters to 1   3. look again   4. sleep while seq is as read
-Ringer:  1. change the structure   2. fence   3. waiters set: clear it, move seq, wake all
+Sleeper: 1. read seq   2. mark waiters AWAKE, unless it is marked   3. look again   4. (in C:
+         watch seq for a moment)   5. mark waiters ASLEEP, and sleep while seq is as read
+Ringer:  1. change the structure   2. fence   3. if waiters is marked: clear it, move seq, and
+         if it was or is ASLEEP wake all
 
 A ringer that clears a sleeper's mark moves seq afterwards, and the sleeper read seq before it
 set the mark: so its sleep ends at once. A ringer that sees no mark made its change before the
@@ -17,7 +19,16 @@ from __future__ import annotations
 from ..atomics import fence
 from ..wait import EVERYBODY, now, wait_sleep, wait_wake
 from .directory import Directory
-from .layout import WAIT_BUCKET, WAIT_BUCKETS, WAIT_MULTIPLIER, WAIT_NAME, WAIT_SHIFT
+from .layout import (
+    WAIT_ASLEEP,
+    WAIT_AWAKE,
+    WAIT_BUCKET,
+    WAIT_BUCKETS,
+    WAIT_MULTIPLIER,
+    WAIT_NAME,
+    WAIT_NOBODY,
+    WAIT_SHIFT,
+)
 from .words import U32_MASK, Words
 
 _NAME_NBYTES = 32
@@ -63,21 +74,28 @@ class Bell:
             return
         words, seq = self._words, self._bucket + WAIT_BUCKET.seq.offset
         waiters = self._bucket + WAIT_BUCKET.waiters.offset
-        if not words.load32(waiters):
+        who = words.load32(waiters)
+        while who != WAIT_NOBODY and not words.cas32(waiters, who, WAIT_NOBODY):
+            who = words.load32(waiters)
+        if who == WAIT_NOBODY:
             return
-        words.store32(waiters, 0)
         words.add32(seq, 1)
-        wait_wake(words.address + seq, EVERYBODY)
+        # Whoever went to sleep before seq moved has marked that before.
+        if who == WAIT_ASLEEP or words.load32(waiters) == WAIT_ASLEEP:
+            wait_wake(words.address + seq, EVERYBODY)
 
     def listen(self) -> int:
         """Say that somebody is about to sleep; return the seq to sleep on. Look again then."""
         seq = self._words.load32(self._bucket + WAIT_BUCKET.seq.offset)
-        self._words.store32(self._bucket + WAIT_BUCKET.waiters.offset, 1)
+        waiters = self._bucket + WAIT_BUCKET.waiters.offset
+        self._words.cas32(waiters, WAIT_NOBODY, WAIT_AWAKE)
         fence()  # [bell.change]
         return seq
 
     def sleep(self, seen: int, nap: int) -> None:
         """Sleep while seq is *seen*, for at most *nap* nanoseconds; a signal ends it too."""
+        self._words.store32(self._bucket + WAIT_BUCKET.waiters.offset, WAIT_ASLEEP)
+        fence()  # the mark before the kernel's look at seq
         address = self._words.address + self._bucket + WAIT_BUCKET.seq.offset
         wait_sleep(address, seen, now() + nap)
 

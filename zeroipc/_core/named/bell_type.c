@@ -74,7 +74,7 @@ static PyObject *bell_do_sleep(PyObject *self, PyObject *args)
     zi_bell *bell = bell_found(self);
     if (bell == NULL || !PyArg_ParseTuple(args, "kK", &seen, &nap)) return NULL;
     Py_BEGIN_ALLOW_THREADS
-    wait_sleep(&bell->bucket->seq, (uint32_t)seen, zi_now() + nap);
+    bell_sleep(bell, (uint32_t)seen, nap);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }

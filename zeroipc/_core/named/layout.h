@@ -16,6 +16,11 @@
 
 /* The bucket of the word at an offset is (offset * WAIT_MULTIPLIER mod 2**32) >> WAIT_SHIFT. */
 #define ZI_WAIT_SHIFT 26
+#define ZI_WAIT_NOBODY 0
+#define ZI_WAIT_ASLEEP 1
+
+/* Marks of a bucket: nobody waits there; somebody may be asleep; all who wait are awake. */
+#define ZI_WAIT_AWAKE 2
 #define ZI_STACK_EMPTY 0
 #define ZI_STACK_WRITING 1
 #define ZI_STACK_READY 2
@@ -100,7 +105,7 @@
 typedef struct zi_wait_bucket {
     /* changes when sleepers should look again: they sleep on this word */
     uint32_t seq;
-    /* 1: somebody may be asleep; cleared by whoever wakes */
+    /* WAIT_...; cleared by whoever rings */
     uint32_t waiters;
 } zi_wait_bucket;
 _Static_assert(offsetof(zi_wait_bucket, seq) == 0,

@@ -21,11 +21,16 @@ WAIT_MULTIPLIER = 0x9E3779B1
 WAIT_SHIFT = 26
 """The bucket of the word at an offset is (offset * WAIT_MULTIPLIER mod 2**32) >> WAIT_SHIFT."""
 
+WAIT_NOBODY = 0
+WAIT_ASLEEP = 1
+WAIT_AWAKE = 2
+"""Marks of a bucket: nobody waits there; somebody may be asleep; all who wait are awake."""
+
 WAIT_BUCKET = Layout(
     "wait_bucket",
     (
         U32("seq", "changes when sleepers should look again: they sleep on this word"),
-        U32("waiters", "1: somebody may be asleep; cleared by whoever wakes"),
+        U32("waiters", "WAIT_...; cleared by whoever rings"),
     ),
     doc="One of the WAIT_BUCKETS buckets of WAIT_NAME.",
 )
