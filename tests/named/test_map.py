@@ -139,6 +139,17 @@ def test_is_a_dict(memory: Memory) -> None:
         ages.insert_many([b"a", b"b"], [1])
 
 
+def test_bytes_are_as_numpy_has_them(memory: Memory) -> None:
+    """Without trailing NULs, of any type that NumPy takes, and never cut."""
+    words = Map(memory, "words", 8, "S4", np.int8)
+    words.update({b"ab\0": 1, b"\0a": 2, b"": 3, b"full": 4})
+    for key in (b"ab", b"ab\0\0", np.bytes_(b"ab"), "ab"):
+        assert words[key] == 1
+    assert sorted(words) == [b"", b"\0a", b"ab", b"full"]
+    with pytest.raises(OutOfRangeError, match="at most 4"):
+        words[b"longer"] = 5
+
+
 def test_speaks_the_words_of_the_format(memory: Memory) -> None:
     words = Map(memory, "words", 2, np.int8, np.float32)
     assert (words.insert(1, 0.5), words.insert(1, 1.5), words.find(1)) == (True, False, 1.5)

@@ -60,6 +60,8 @@ def element_of(dtype: DTypeLike | None) -> Element:
     if not checked.isnative or checked.fields or checked.subdtype:
         code = GENERIC
     pack, unpack = _through_numpy(checked) if code == GENERIC else through_struct(code)
+    if checked.kind == "S":
+        pack, unpack = _plain_bytes(checked.itemsize, pack)
     return Element(checked, code, checked.itemsize, checked.alignment, pack, unpack)
 
 
@@ -143,6 +145,19 @@ def _through_numpy(dtype: np.dtype[Any]) -> tuple[Callable[[Any], bytes], Callab
         return value.item() if plain else value
 
     return pack, unpack
+
+
+def _plain_bytes(
+    nbytes: int, otherwise: Callable[[Any], bytes]
+) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+    """Return what NumPy does with bytes, sooner: they are the keys of many maps."""
+
+    def pack(value: Any) -> bytes:
+        if type(value) is bytes and len(value) <= nbytes:
+            return value.ljust(nbytes, b"\0")
+        return otherwise(value)
+
+    return pack, lambda raw: raw.rstrip(b"\0")
 
 
 def _whole(value: Any, longest: int) -> Any:
