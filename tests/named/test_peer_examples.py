@@ -81,8 +81,19 @@ EXAMPLES: dict[str, Example] = {
         make_stack,
         [("pop stack it i4", "6"), ("pop stack it i4", "5"), ("try_pop stack it i4", "")],
     ),
-    "Example of a map": Example(make_map, []),
-    "Example of a set": Example(lambda mem: Set(mem, "it", 3, "S5").add(b"hello"), []),
+    "Example of a map": Example(
+        make_map,
+        [
+            ("map.get it i4 i2 -1", "there 5"),
+            ("map.get it i4 i2 2", ""),
+            ("map.get it i4 i2 5", "there 9"),
+            ("map.size it", "2"),
+        ],
+    ),
+    "Example of a set": Example(
+        lambda mem: Set(mem, "it", 3, "S5").add(b"hello"),
+        [("map.get it s5 - hello", "there"), ("map.get it s5 - world", "")],
+    ),
     "Example of a semaphore": Example(
         make_semaphore,
         [

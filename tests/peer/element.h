@@ -1,5 +1,6 @@
-/* Elements of the types that programs share: "i4", "u8", "f8" and so on as in NumPy, and "r3",
- * three 64-bit words that are always equal, so that a torn element shows.
+/* Elements of the types that programs share: "i4", "u8", "f8" and so on as in NumPy, "s5" for text of
+ * at most five bytes, "-" for nothing, and "r3" for three 64-bit words that are always equal, so that a
+ * torn element shows.
  */
 #ifndef PEER_ELEMENT_H
 #define PEER_ELEMENT_H
@@ -9,7 +10,7 @@
 #define ELEMENT_MAX 256
 
 typedef struct {
-    char kind; /* i, u, f or r */
+    char kind; /* i, u, f, r or s */
     uint32_t nbytes;
 } Type;
 
@@ -19,15 +20,20 @@ typedef union {
 } Element;
 
 static Type type_of(const char *text) {
+    if (strcmp(text, "-") == 0) {
+        return (Type){'s', 0};
+    }
     int64_t digits = number(text + 1);
     Type type = {text[0], (uint32_t)(text[0] == 'r' ? 8 * digits : digits)};
-    if (!strchr("iufr", type.kind) || digits < 1 || type.nbytes > ELEMENT_MAX) {
+    if (!strchr("iufrs", type.kind) || digits < 1 || type.nbytes > ELEMENT_MAX) {
         fail("no such type: %s", text);
     }
     return type;
 }
 
-static uint64_t align_of(Type type) { return type.nbytes < 8 ? type.nbytes : 8; }
+static uint64_t align_of(Type type) {
+    return type.kind == 's' ? 1 : type.nbytes < 8 ? type.nbytes : 8;
+}
 
 /* The element for an integer. */
 static Element element_of(Type type, int64_t value) {
@@ -73,6 +79,11 @@ static int64_t integer_of(Type type, const Element *element) {
 }
 
 static Element parse_element(Type type, const char *text) {
+    if (type.kind == 's') {
+        Element element = {{0}};
+        memcpy(element.bytes, text, strnlen(text, type.nbytes));
+        return element;
+    }
     if (type.kind == 'f') {
         Element element = {{0}};
         double twice = strtod(text, NULL);
@@ -85,8 +96,10 @@ static Element parse_element(Type type, const char *text) {
 
 /* The element as text, in a buffer that the next call uses again. */
 static const char *shown(Type type, const Element *element) {
-    static char text[64];
-    if (type.kind == 'f') {
+    static char text[ELEMENT_MAX + 1];
+    if (type.kind == 's') {
+        snprintf(text, sizeof text, "%.*s", (int)type.nbytes, (const char *)element->bytes);
+    } else if (type.kind == 'f') {
         float single;
         double twice;
         memcpy(&single, element->bytes, sizeof single);

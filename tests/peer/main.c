@@ -14,13 +14,14 @@
 #include "future.h"
 #include "gates.h"
 #include "lazy.h"
+#include "maps.h"
 #include "semaphore.h"
 
 int main(void) {
     const Command *const families[] = {
         SEGMENT_COMMANDS, ARRAY_COMMANDS, ATOMIC_COMMANDS,  BOX_COMMANDS,
         CHANNEL_COMMANDS, GATE_COMMANDS,  FUTURE_COMMANDS,  LAZY_COMMANDS,
-        SEMAPHORE_COMMANDS, NULL,
+        SEMAPHORE_COMMANDS, MAP_COMMANDS, NULL,
     };
     serve(families);
     return 0;
