@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "hooks.h"
@@ -29,6 +31,7 @@ typedef struct {
     zi_queue *queues;
     zi_block *blocks;
     int fd;
+    struct stat file; /* what fd refers to, unless the program has closed it */
     uint32_t me; /* this process's identity; 0 before it is registered */
 } zi_view;
 
@@ -45,7 +48,29 @@ static inline void view_map(zi_view *view, unsigned char *base, int fd)
     view->queues = (zi_queue *)(base + ZI_QUEUES_OFFSET);
     view->blocks = (zi_block *)(base + ZI_BLOCKS_OFFSET);
     view->fd = fd;
+    if (fstat(fd, &view->file) != 0) view->file.st_ino = 0;
     view->me = 0;
+}
+
+/* Whether the descriptor is still the arena's: a daemon closes all that it does not know, and
+ * then this number may be any file of the program's. */
+static inline int view_has_file(const zi_view *view)
+{
+    struct stat found;
+    return fstat(view->fd, &found) == 0 && found.st_ino == view->file.st_ino &&
+           found.st_dev == view->file.st_dev;
+}
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+/* fallocate, for whoever has lost the descriptor through the mapping.  0, or -1 and errno. */
+static inline int arena_fallocate(zi_view *view, int mode, uint64_t offset, uint64_t nbytes)
+{
+    if (view_has_file(view)) return fallocate(view->fd, mode, (off_t)offset, (off_t)nbytes);
+    uint64_t inside = offset % ZI_PAGE;
+    return madvise(view->base + offset - inside, nbytes + inside, mode ? MADV_REMOVE : MADV_POPULATE_WRITE);
 }
 
 /* Have the system set pages aside, so that touching them cannot fail.  Pages that are
@@ -54,7 +79,7 @@ static inline zi_status arena_reserve(zi_view *view, uint64_t offset, uint64_t n
 {
     for (uint64_t done = 0; done < nbytes;) {
         uint64_t step = nbytes - done < ZI_STEP ? nbytes - done : ZI_STEP;
-        if (fallocate(view->fd, 0, (off_t)(offset + done), (off_t)step) == 0)
+        if (arena_fallocate(view, 0, offset + done, step) == 0)
             done += step;
         else if (errno != EINTR)
             return ZI_NO_SPACE;
@@ -64,8 +89,8 @@ static inline zi_status arena_reserve(zi_view *view, uint64_t offset, uint64_t n
 
 static inline void arena_punch(zi_view *view, uint64_t offset, uint64_t nbytes)
 {
-    while (fallocate(view->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-                     (off_t)nbytes) != 0 && errno == EINTR) {
+    while (arena_fallocate(view, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, nbytes) != 0 &&
+           errno == EINTR) {
     }
 }
 

@@ -40,8 +40,14 @@ STEP = 16 << 20
 _PUNCH_HOLE = 0x02
 _KEEP_SIZE = 0x01
 
-_fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+_REMOVE = 9
+_POPULATE_WRITE = 23
+"""Advice of madvise; the second since Linux 5.14."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_fallocate, _madvise = _libc.fallocate, _libc.madvise
 _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+_madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
 class View:
@@ -53,6 +59,7 @@ class View:
 
     def __init__(self, fd: int, nbytes: int) -> None:
         self.fd = fd
+        self.file = os.fstat(fd)
         self.mapping = Mapping(mmap.mmap(fd, nbytes))
         self.bytes = self.mapping.u8
         self.arena = SharedArena(self.mapping, 0)
@@ -65,9 +72,31 @@ class View:
 # --- Mapping ------------------------------------------------------------------------
 
 
+def view_has_file(view: View) -> bool:
+    """Return whether the descriptor is still the arena's.
+
+    A daemon closes all that it does not know, and then this number may be any file of the
+    program's.
+    """
+    try:
+        return os.path.samestat(os.fstat(view.fd), view.file)
+    except OSError:
+        return False
+
+
 def fallocate(fd: int, mode: int, offset: int, nbytes: int) -> int:
     """Return 0 or the error number of the system call."""
     return 0 if _fallocate(fd, mode, offset, nbytes) == 0 else ctypes.get_errno()
+
+
+def arena_fallocate(view: View, mode: int, offset: int, nbytes: int) -> int:
+    """Call fallocate; for whoever has lost the descriptor, through the mapping."""
+    if view_has_file(view):
+        return fallocate(view.fd, mode, offset, nbytes)
+    advice = _REMOVE if mode else _POPULATE_WRITE
+    inside = offset % PAGE
+    done = _madvise(view.mapping.address + offset - inside, nbytes + inside, advice)
+    return 0 if done == 0 else ctypes.get_errno()
 
 
 def arena_reserve(view: View, offset: int, nbytes: int) -> Status:
@@ -78,7 +107,7 @@ def arena_reserve(view: View, offset: int, nbytes: int) -> Status:
     done = 0
     while done < nbytes:
         step = min(nbytes - done, STEP)
-        error = fallocate(view.fd, 0, offset + done, step)
+        error = arena_fallocate(view, 0, offset + done, step)
         if error == 0:
             done += step
         elif error != errno.EINTR:
@@ -88,7 +117,7 @@ def arena_reserve(view: View, offset: int, nbytes: int) -> Status:
 
 def arena_punch(view: View, offset: int, nbytes: int) -> None:
     """Give pages back to the system."""
-    while fallocate(view.fd, _PUNCH_HOLE | _KEEP_SIZE, offset, nbytes) == errno.EINTR:
+    while arena_fallocate(view, _PUNCH_HOLE | _KEEP_SIZE, offset, nbytes) == errno.EINTR:
         pass
 
 

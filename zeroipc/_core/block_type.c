@@ -12,9 +12,11 @@ static int block_is_inherited(const zi_arena_object *arena, uint32_t id)
     return 0;
 }
 
-/* Map the pages of a block: at *where*, or anywhere. */
+/* Map the pages of a block: at *where*, or anywhere.  A program that has closed the arena's
+ * descriptor keeps what is mapped. */
 static void *block_map(const zi_arena_object *arena, const zi_block_object *block, void *where, int flags)
 {
+    if (!view_has_file(&arena->view)) return errno = EBADF, MAP_FAILED;
     return mmap(where, pages_of((uint64_t)block->nbytes) * ZI_PAGE, PROT_READ | PROT_WRITE, flags, arena->view.fd,
                 (off_t)arena->view.blocks[block->id].offset);
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from mmap import mmap
 from typing import TYPE_CHECKING, Any
 
-from .arena import pages_of
+from .arena import pages_of, view_has_file
 from .blocks import block_free, block_unlend
 from .layout import PAGE
 from .ring import Message
@@ -97,7 +99,12 @@ def block_is_inherited(arena: Arena, number: int) -> bool:
 
 
 def block_map(arena: Arena, extent: Extent, flags: int) -> None:
-    """Map the pages of a block anew, where they are."""
+    """Map the pages of a block anew, where they are.
+
+    A program that has closed the arena's descriptor keeps what is mapped.
+    """
+    if not view_has_file(arena.view):
+        return
     _mmap(
         *(extent.address, pages_of(extent.nbytes) * PAGE),
         *(_PROT_READ_WRITE, flags | _MAP_FIXED, arena.view.fd, extent.offset),
@@ -128,6 +135,8 @@ def block_wrap(arena: Arena, number: int, nbytes: int) -> Block:
     kind = _block_class(nbytes)
     mapped = block_is_inherited(arena, number)
     if mapped:
+        if not view_has_file(view):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         block: Block = kind.from_buffer(mmap(view.fd, pages_of(nbytes) * PAGE, offset=offset))
     else:
         block = kind.from_buffer(view.mapping.file, offset)

@@ -2,28 +2,47 @@
 
 A process is its pid and its start time (clock ticks since boot, field 22 of
 /proc/PID/stat); ten milliseconds of resolution are enough against reuse of the pid.
+Where that file cannot be read (no descriptor is left, it is hidden), only the system's word
+that there is no such pid makes a process dead.
 """
 
 from __future__ import annotations
 
+import os
+
 
 def owner_state(pid: int) -> tuple[str, int]:
-    """Return the state letter and start time of *pid*; ("", 0) when there is no such process."""
+    """Return the state letter and start time of *pid*; ("", 0) when they cannot be read."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read()
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         return "", 0
     fields = text[text.rfind(b")") + 2 :].split()  # the name may hold anything
     return fields[0].decode(), int(fields[19])
 
 
 def owner_start_time(pid: int) -> int:
-    """Return the start time of *pid*; 0 when there is no such process."""
+    """Return the start time of *pid*; 0 when it cannot be read."""
     return owner_state(pid)[1]
 
 
 def owner_alive(pid: int, start: int) -> bool:
-    """Return whether the process (pid, start) runs: there, no zombie, and the same one."""
+    """Return whether the process (pid, start) runs: there, no zombie, and the same one.
+
+    A *start* of 0 could not be read by the process itself.
+    """
     state, found = owner_state(pid)
-    return state not in ("", "Z", "X") and found == start
+    if state == "":
+        return _exists(pid)
+    return state not in ("Z", "X") and (found == start or start == 0)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is somebody else's
+    return True

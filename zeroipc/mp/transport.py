@@ -25,7 +25,7 @@ from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
 from .._backend import transport as core
-from ..errors import OwnerDiedError
+from ..errors import OwnerDiedError, SegmentAccessError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,11 +89,13 @@ def home() -> Attachment:
     """Return this process's home arena; makes it at first need.
 
     Raises:
+        SegmentAccessError: there is no /proc.
         ShmFullError: the system has not enough shared memory for its tables.
     """
     with _lock:
         for attachment in _attached.values():
             return attachment
+        _need_proc()
         return _remember(_create())
 
 
@@ -106,6 +108,7 @@ def attach(address: Address) -> Attachment:
     with _lock:
         if address.token in _attached:
             return _attached[address.token]
+        _need_proc()
         for opening in itertools.chain(address.openings, _openings_of(address.token)):
             with contextlib.suppress(OSError):
                 found = _attach_through(opening, address)
@@ -114,6 +117,15 @@ def attach(address: Address) -> Attachment:
         raise OwnerDiedError(
             "the arena of this queue is gone: every process that had it has ended: "
             f"pids={[pid for pid, _ in address.openings]}"
+        )
+
+
+def _need_proc() -> None:
+    """Raise unless /proc is there, and shows this process."""
+    if not os.path.exists("/proc/self/stat"):
+        raise SegmentAccessError(
+            "zeroipc.mp needs /proc, to see which processes live and to find their shared memory: "
+            "/proc/self/stat is missing; mount it"
         )
 
 

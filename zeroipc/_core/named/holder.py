@@ -41,10 +41,7 @@ def holder_dead(tag: int) -> bool:
         return True
     except PermissionError:
         pass  # it lives, as somebody else's
-    try:
-        state, start = owner_state(pid)
-    except OSError:
-        return False
+    state, start = owner_state(pid)
     if state == "":
         return False
     return state in "ZX" or start << OWNER_PID_BITS & U32_MASK != tag - pid
