@@ -10,8 +10,10 @@ Take back, after 4, when the time is over or the channel is closed:
 
 Programs in other languages know nothing of the claims, and must be alone on their side. Ours
 claim with compare-and-swap on send_seq and recv_seq, which nobody else uses: a claim is the
-owner tag of its holder, and a claim of the dead goes to whoever asks next. A receiver holds
-its side for a moment only, a sender until its value was received.
+owner tag of its holder, and above it a number that tells the holder's own claims apart, so
+that one that is interrupted (Ctrl-C) gives back what it has, and nothing else. A claim of the
+dead goes to whoever asks next. A receiver holds its side for a moment only, a sender until its
+value was received.
 
 A sender that died after 4 leaves a value that the next receiver gets. A receiver that died
 between 5 and 6 leaves the slot full of what was received: whoever inherits its claim does 6.
@@ -19,6 +21,7 @@ between 5 and 6 leaves the slot full of what was received: whoever inherits its 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +40,7 @@ from .table import Entry, pauses
 
 TAKE_BACK_PATIENCE = 1.0
 """Seconds to wait for a receiver that is in the midst of it."""
+_numbers = itertools.count(1)
 
 
 class Rendezvous:
@@ -65,15 +69,14 @@ class Rendezvous:
 
     # --- sides ---
 
-    def _claim(self, side: Any) -> Status:
+    def _claim(self, side: Any, claim: int) -> Status:
         """Claim a side: OK, EMPTY while another of ours has it, LOST if it was a dead one's."""
-        tag = own_tag() or os.getpid()
-        if side.compare_exchange(0, tag):
+        if side.compare_exchange(0, claim):
             return OK
         holder = side.load()
         dead = holder % 2**OWNER_PID_BITS == 0 or self._vigil.dead(holder % 2**32)
         # [rendezvous.side] acquire: exactly one survivor, who sees what the dead had done
-        return Status.LOST if dead and side.compare_exchange(holder, tag) else Status.EMPTY
+        return Status.LOST if dead and side.compare_exchange(holder, claim) else Status.EMPTY
 
     @contextmanager
     def receiver(self) -> Iterator[None]:
@@ -94,12 +97,11 @@ class Rendezvous:
         """Return the value that is offered, or EMPTY, or BUSY behind a peer that died."""
         if not self._ready.load():
             return Status.EMPTY
-        claimed = self._claim(self._receiving)
-        if claimed is Status.EMPTY:
-            return claimed
-        taken = claimed is Status.LOST
+        claim, taken = new_claim(), False
         try:
-            if not self._ready.load():  # [rendezvous.offered] acquire
+            claimed = self._claim(self._receiving, claim)
+            taken = claimed is Status.LOST
+            if claimed is Status.EMPTY or not self._ready.load():  # [rendezvous.offered] acquire
                 return Status.EMPTY
             if self._consumed.load():
                 return Status.EMPTY if taken else Status.BUSY
@@ -110,7 +112,7 @@ class Rendezvous:
         finally:
             if taken and self._consumed.load():
                 self._ready.store(0)
-            self._receiving.store(0)  # [rendezvous.side] release
+            self._receiving.compare_exchange(claim, 0)  # [rendezvous.side] release
 
     def take_back(self) -> bool:
         """Take back what was offered; return False if it has been received.
@@ -118,17 +120,16 @@ class Rendezvous:
         Raises:
             StalledError: a receiver is stuck in the midst of it.
         """
-        for _ in pauses(TAKE_BACK_PATIENCE):
-            if self._claim(self._receiving) is not Status.EMPTY:
-                break
-        else:
-            raise StalledError("a receiver of this channel does not go on: it is stopped")
+        claim = new_claim()
         try:
-            received = bool(self._consumed.load())
-            self._ready.store(0)
-            return not received
+            for _ in pauses(TAKE_BACK_PATIENCE):
+                if self._claim(self._receiving, claim) is not Status.EMPTY:
+                    received = bool(self._consumed.load())
+                    self._ready.store(0)
+                    return not received
         finally:
-            self._receiving.store(0)
+            self._receiving.compare_exchange(claim, 0)
+        raise StalledError("a receiver of this channel does not go on: it is stopped")
 
     def repair(self) -> int:
         """Give both sides back and forget who waits; a value that is offered stays."""
@@ -145,6 +146,7 @@ class Offer:
     def __init__(self, slot: Rendezvous, raw: bytes) -> None:
         self._slot = slot
         self._raw = raw
+        self._claim = new_claim()
         self._claimed = self._offered = self._received = False
         slot._senders.fetch_add(1)
 
@@ -152,7 +154,7 @@ class Offer:
         """Do what can be done now; OK when the value was received."""
         slot = self._slot
         if not self._claimed:
-            self._claimed = slot._claim(slot._sending) is not Status.EMPTY
+            self._claimed = slot._claim(slot._sending, self._claim) is not Status.EMPTY
         if not self._claimed:
             return Status.EMPTY
         if not self._offered:
@@ -174,6 +176,10 @@ class Offer:
                 self._received = not slot.take_back()
             return self._received
         finally:
-            if self._claimed:
-                slot._sending.store(0)  # [rendezvous.side] release
+            slot._sending.compare_exchange(self._claim, 0)  # [rendezvous.side] release
             slot._senders.fetch_sub(1)
+
+
+def new_claim() -> int:
+    """Return a claim of this process that nobody has made before."""
+    return (next(_numbers) & 2**32 - 1) << 32 | (own_tag() or os.getpid())

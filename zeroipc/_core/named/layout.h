@@ -354,9 +354,9 @@ typedef struct zi_channel_header {
     /* 1: nothing more will be sent */
     uint8_t closed;
     uint8_t pad_13[3];
-    /* 0; unbuffered, the owner tag of the one of ours that sends */
+    /* 0; unbuffered, the claim of the one of ours that sends */
     uint64_t send_seq;
-    /* 0; unbuffered, the owner tag of the one of ours that receives */
+    /* 0; unbuffered, the claim of the one of ours that receives */
     uint64_t recv_seq;
 } zi_channel_header;
 _Static_assert(offsetof(zi_channel_header, capacity) == 0,

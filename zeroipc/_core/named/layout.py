@@ -210,8 +210,8 @@ CHANNEL = Layout(
         U32("senders", "waiting, unbuffered only"),
         U32("receivers", "waiting, unbuffered only"),
         U8("closed", "1: nothing more will be sent"),
-        U64("send_seq", "0; unbuffered, the owner tag of the one of ours that sends"),
-        U64("recv_seq", "0; unbuffered, the owner tag of the one of ours that receives"),
+        U64("send_seq", "0; unbuffered, the claim of the one of ours that sends"),
+        U64("recv_seq", "0; unbuffered, the claim of the one of ours that receives"),
     ),
     doc="Entry NAME_header of a channel; NAME_buffer is a queue, or NAME_slot a slot.",
 )
