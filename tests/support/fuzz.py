@@ -27,10 +27,12 @@ from tests.support.exercise import exercise
 from tests.support.golden import ALL_NAMES, golden_bytes, write_segment
 from tests.support.leaks import PREFIX
 from tests.support.named import using
+from tests.support.own_segment import own_segment
 from zeroipc import Memory, ZeroIPCError, _rendezvous, _waiting, channel, future, table
 
 WORDS = (0, 1, 2, 3, 4, 7, 8, 31, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1)
 HEADER = struct.pack("<II", 0x5A49504D, 2)
+OWN = "own"
 PATIENCE = 60.0
 """Seconds without a finished case after which a process is taken to hang."""
 
@@ -40,7 +42,8 @@ def case(seed: int, number: int) -> bytes:
     choose = random.Random(f"{seed}:{number}")
     if choose.random() < 0.1:
         return HEADER + choose.randbytes(choose.choice((8, 40, 300, 4088)))
-    content = bytearray(golden_bytes(choose.choice(ALL_NAMES)))
+    chosen = choose.choice((*ALL_NAMES, OWN))
+    content = bytearray(own_segment() if chosen == OWN else golden_bytes(chosen))
     table_end, used = 800, max(len(content.rstrip(b"\0")), 808)
     for _ in range(choose.randint(1, 6)):
         low, high = (0, table_end) if choose.random() < 0.2 else (table_end, used)
