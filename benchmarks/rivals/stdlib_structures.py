@@ -17,15 +17,16 @@ def operation(context: Any, kind: str) -> Step | None:
 
 def _map(context: Any, change: bool) -> Step:
     manager = context.Manager()
-    shared = manager.dict({key: 0.5 * key for key in range(KEYS)})
+    shared = manager.dict({key: float(key) for key in range(KEYS)})
 
     def get(i: int) -> None:
         assert manager is not None  # it ends when nobody holds it
-        if shared[i % KEYS] != 0.5 * (i % KEYS):
-            raise AssertionError(f"the value must be that of the key: key={i % KEYS}")
+        key = i % KEYS
+        if shared[key] != key:
+            raise AssertionError(f"the value must be that of the key: {key=}")
 
     def put(i: int) -> None:
-        shared[i % KEYS] = 0.5 * (i % KEYS)
+        shared[i % KEYS] = i
 
     return put if change else get
 

@@ -62,14 +62,15 @@ def _map(mem: Any, change: bool) -> Step:
     from zeroipc import Map
 
     shared = Map(mem, "map", 2 * KEYS, np.int64, np.float64)
-    shared.update({key: 0.5 * key for key in range(KEYS)})
+    shared.update({key: float(key) for key in range(KEYS)})
 
     def get(i: int) -> None:
-        if shared[i % KEYS] != 0.5 * (i % KEYS):
-            raise AssertionError(f"the value must be that of the key: key={i % KEYS}")
+        key = i % KEYS
+        if shared[key] != key:
+            raise AssertionError(f"the value must be that of the key: {key=}")
 
     def put(i: int) -> None:
-        shared[i % KEYS] = 0.5 * (i % KEYS)
+        shared[i % KEYS] = i
 
     return put if change else get
 

@@ -171,21 +171,26 @@ INTERRUPTED = {
         with mp.ProcessPoolExecutor(
             2, mp_context=context, initializer=busy, initargs=(1000,)
         ) as pool:
-            [pool.submit(busy, 1000) for _ in range(5)][0].result()
+            fs = [pool.submit(busy, 1000) for _ in range(5)]
+            tell()
+            fs[0].result()
     """,
     "idle": """
         with mp.ProcessPoolExecutor(2, mp_context=context, initializer=tell) as pool:
             wait([pool.submit(busy, 0.1) for _ in range(2)])
+            tell()
             time.sleep(1000)
     """,
 }
+TELLING = {"initializer": 3, "idle": 3}
+"""How many processes tell their ids, where the parent does too: when all tasks are handed in."""
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("work", INTERRUPTED)
 def test_ctrl_c_gives_one_traceback_and_ends_all(tmp_path: Path, method: str, work: str) -> None:
     with program(method, tmp_path / "script.py", INTERRUPTED[work]) as running:
-        workers = running.workers(2)
+        workers = running.workers(TELLING.get(work, 2))
         os.killpg(running.popen.pid, signal.SIGINT)
         status, errors = running.end()
         assert status == -signal.SIGINT

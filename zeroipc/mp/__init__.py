@@ -8,9 +8,10 @@ the place of Queue, JoinableQueue and SimpleQueue. Beyond it:
     ProcessPoolExecutor     takes the place of `concurrent.futures.ProcessPoolExecutor`
     empty, asarray          arrays that already live in shared memory and are sent without a copy
 
-Nothing but `multiprocessing` itself is imported until it is needed.
+Nothing but `multiprocessing` and the base of `concurrent.futures` is imported until it is needed.
 """
 
+import concurrent.futures  # noqa: F401 - most programs need it, and a pool then starts sooner
 import importlib
 import importlib.util
 import multiprocessing

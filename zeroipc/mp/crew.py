@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -101,7 +102,7 @@ class Crew:
             for process in processes:
                 process.terminate()
             for process in processes:
-                process.join(GRACE)
+                _wait_for_end(process, GRACE)
                 process.kill()  # whoever is stopped or does not want to
         for process in processes:
             process.join()
@@ -119,6 +120,17 @@ class Crew:
         self._starting = False
         self._ended = True
         self.processes = {}
+
+
+def _wait_for_end(process: Any, seconds: float) -> None:
+    """Wait for at most so long until a process ends.
+
+    As `join` with a timeout, which would load multiprocessing.connection: late, and in Python
+    3.11 a program that has loaded it in the midst of a Ctrl-C ends with status 1, not by SIGINT.
+    """
+    poll = select.poll()
+    poll.register(process.sentinel, select.POLLIN)
+    poll.poll(seconds * 1000)
 
 
 def _start_servers(context: Any) -> None:

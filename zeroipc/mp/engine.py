@@ -27,7 +27,9 @@ finds out.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
+import sys
 import threading
 import weakref
 from collections import deque
@@ -118,6 +120,8 @@ class Engine:
             BrokenProcessPool: a worker died before.
             RuntimeError: the engine is closed.
         """
+        if self.count == 1:  # not before the first: its result should not wait for this
+            _prepare_for_interrupts()
         with self.lock:
             if self.broken is not None or self.closing or _exiting:
                 self._refuse()
@@ -325,6 +329,15 @@ class Engine:
             future.disown(self.broken)
         for table in (self.pending, self.watched, self.outbox, self.doubtful):
             table.clear()
+
+
+def _prepare_for_interrupts() -> None:
+    """Load what the death of a worker needs before a Ctrl-C can cause it.
+
+    What is loaded after a Ctrl-C makes Python 3.11 forget that it has to end by SIGINT.
+    """
+    if sys.version_info < (3, 12):
+        importlib.import_module("concurrent.futures.process")
 
 
 def _broken(what: str, remote: str | None) -> BaseException:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing.connection  # noqa: F401 - loaded when a worker has died of a Ctrl-C,
-import select  # what it compiles would make Python 3.11 forget that it ends by SIGINT as well
+import select
 import signal
 import threading
 import time
