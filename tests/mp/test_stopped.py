@@ -154,6 +154,37 @@ def test_other_threads_run_meanwhile(call: str, hold: Callable[..., Holder]) -> 
     thread.join()
 
 
+@pytest.mark.parametrize("which", ["arena", "queue"])
+@pytest.mark.parametrize("item", [1, np.ones(9000)], ids=["small", "array"])
+def test_an_unbounded_queue_is_never_full(
+    which: str, item: Any, hold: Callable[..., Holder]
+) -> None:
+    q = mp.Queue()
+    q.put(0)
+    holder = hold(None if which == "arena" else q._handle[1])
+    q.put_nowait((1, item))
+    q.put((2, item), timeout=SHORT)
+    assert q.put_many([(3, item), (4, item)], timeout=SHORT) == 2
+    q.put((5, item), False)
+    holder.go_on()
+    assert q.get() == 0
+    assert [q.get()[0] for _ in range(5)] == [1, 2, 3, 4, 5]
+    q.close()
+    q.join_thread()
+
+
+@pytest.mark.parametrize("which", ["arena", "queue"])
+@pytest.mark.parametrize("item", [1, np.ones(9000)], ids=["small", "array"])
+def test_tasks_wait_for_a_lock(which: str, item: Any, hold: Callable[..., Holder]) -> None:
+    with mp.ProcessPoolExecutor(1, mp.get_context("fork")) as pool:
+        assert pool.submit(abs, -1).result() == 1
+        holder = hold(None if which == "arena" else pool._call_queue._handle[1])
+        futures = [pool.submit(np.sum, item) for _ in range(3)]
+        assert not any(future.done() for future in futures) or which == "arena"
+        holder.go_on()
+        assert [future.result() for future in futures] == [np.sum(item)] * 3
+
+
 def test_a_queue_that_cannot_be_mended_yet(hold: Callable[..., Holder]) -> None:
     """Its lock's holder died, and the repair needs the arena's lock, whose holder is stopped."""
     q = warm()

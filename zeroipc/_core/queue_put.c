@@ -26,7 +26,7 @@ static PyObject *put_failed(zi_queue_object *self, PyObject *object, zi_status s
     zi_state *state = self->arena->state;
     int no_room = status == ZI_NO_MEMORY || status == ZI_NO_SPACE || status == ZI_NO_ENTRY;
     if (status == ZI_INTERRUPTED) return NULL;
-    if (!bounded && (no_room || status == ZI_FULL)) return spill(self, object);
+    if (!bounded && (no_room || status == ZI_FULL || status == ZI_BUSY)) return spill(self, object);
     native_raise(state, status == ZI_BUSY ? ZI_FULL : status, &self->arena->view);
     return no_room ? raise_full_as_queue(state) : NULL;
 }
@@ -42,8 +42,10 @@ static PyObject *put_object(zi_queue_object *self, PyObject *object, uint64_t de
     if (self->spilling) return spill(self, object);
     int bounded = is_bounded(self);
     if (draft_encode(&draft, self->arena, object, 0, bounded ? deadline : 0, deadline) < 0) {
-        if (draft.busy) return PyErr_Clear(), native_raise(self->arena->state, ZI_FULL, &self->arena->view);
-        if (draft.too_large || !PyErr_ExceptionMatches(self->arena->state->arena_full)) return NULL;
+        if (draft.busy && bounded)
+            return PyErr_Clear(), native_raise(self->arena->state, ZI_FULL, &self->arena->view);
+        int no_room = draft.busy || (!draft.too_large && PyErr_ExceptionMatches(self->arena->state->arena_full));
+        if (!no_room) return NULL;
         if (bounded) return raise_full_as_queue(self->arena->state);
         PyErr_Clear();
         return spill(self, object);
@@ -95,14 +97,19 @@ PyObject *queue_put_nowait(PyObject *object, PyObject *item)
     return self->closed ? raise_closed(self) : put_object(self, item, 0);
 }
 
-/* _put_task(obj): put without waiting; (item number, bytes it takes), or the arena's error.
+/* _put_task(obj): put without waiting; (item number, bytes it takes), None while a process that
+ * is stopped has a lock, or the arena's error.
  * Programs pass what a task returned to several others, so received arrays stay theirs. */
 PyObject *queue_put_task(PyObject *object, PyObject *task)
 {
     zi_queue_object *self = (zi_queue_object *)object;
     zi_draft draft;
     uint32_t done;
-    if (draft_encode(&draft, self->arena, task, 1, 0, zi_now() + ZI_LOCK_PATIENCE_NS) < 0) return NULL;
+    if (draft_encode(&draft, self->arena, task, 1, 0, 0) < 0) {
+        if (!draft.busy) return NULL;
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
     unsigned long long nbytes = draft.message.nbytes;
     for (uint32_t i = 0; i < draft.message.nblocks; i++)
         nbytes += class_pages(self->arena->view.blocks[draft.message.blocks[i]].cls) * ZI_PAGE;
@@ -112,6 +119,7 @@ PyObject *queue_put_task(PyObject *object, PyObject *task)
         return Py_BuildValue("IK", draft.message.item, nbytes);
     }
     draft_dropped(&draft);
+    if (status == ZI_BUSY) Py_RETURN_NONE;
     return status == ZI_INTERRUPTED ? NULL : native_raise(self->arena->state, status, &self->arena->view);
 }
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..errors import QueueFullError, ShmFullError
 from .arena import class_pages
-from .blocks import patience
 from .codec import draft_payload, dump_inside, encode
 from .draft import Draft, draft_dropped
 from .layout import PAGE, PAYLOAD_PICKLE, STATE_OPEN
@@ -155,14 +154,14 @@ class Puts(Handle):
             except TimeoutError:
                 if not draft.busy:
                     raise
-                raise self._error(Status.FULL) from None
+                status = Status.BUSY
             self._put_outcome(status, bounded, obj)
 
     def _put_outcome(self, status: Status, bounded: bool, obj: Any) -> None:
-        """Finish a put: what an unbounded queue has no room for is spilled."""
+        """Finish a put: what an unbounded queue has no room for, or cannot lock, is spilled."""
         if status is OK:
             return
-        if not bounded and (status in NO_ROOM or status is Status.FULL):
+        if not bounded and (status in NO_ROOM or status in (Status.FULL, Status.BUSY)):
             self._spill(obj)
             return
         error = self._error(Status.FULL if status is Status.BUSY else status)
@@ -230,6 +229,10 @@ class Puts(Handle):
             if bounded:
                 raise _full_as_queue(error) from None
             status = Status.FULL
+        except TimeoutError:
+            if not draft.busy:
+                raise
+            status = Status.BUSY
         self._put_outcome(status, bounded, None if status is OK else pickle.loads(put.data))
 
     def _put_now(self, obj: Any, timeout: float | None) -> None:
@@ -245,18 +248,26 @@ class Puts(Handle):
         if status is not OK:
             raise self._error(status)
 
-    def _put_task(self, obj: Any) -> tuple[int, int]:
+    def _put_task(self, obj: Any) -> tuple[int, int] | None:
         """Put without waiting; return the item number and the bytes it takes.
 
+        None while a process that is stopped has a lock.
         Programs pass what a task returned to several others, so received arrays stay theirs.
         When a signal handler's exception cut it short, call it again with the same object: it
         is put once.
         """
         blocks = self._view("_put_task").blocks
         if self._task is None or self._task[0] is not obj or not self._task[1].went:
-            draft = Draft(self._home(), 0, patience(), keeps_received=True)
+            draft = Draft(self._home(), 0, 0, keeps_received=True)
             self._task = obj, draft.message
-            status = self._send(draft, obj, False, 0)
+            try:
+                status = self._send(draft, obj, False, 0)
+            except TimeoutError:
+                if not draft.busy:
+                    raise
+                return None
+            if status is Status.BUSY:
+                return None
             if status is not OK:
                 raise self._error(status)
         message = self._task[1]

@@ -95,7 +95,10 @@ class Sender:
         try:
             if self._task is None or self._task[0] != future.number:  # else it was cut short
                 self._task = future.number, self.packer.pack(call[0]), call[1], call[2]
-            self._sent.extend(map(engine.tasks._put_task, (self._task,)))
+            self._sent.extend(filter(None, map(engine.tasks._put_task, (self._task,))))
+            if not self._sent:  # a stopped process has a lock: the manager tries again
+                future.item = UNSENT
+                return False
             self.note()
         except NestedCallError:  # the manager sends it
             future.item = UNSENT
