@@ -121,10 +121,13 @@ class Calls:
     def _in_state(self, *states: int) -> Iterator[tuple[Slot, int]]:
         """Yield the slots that are in one of the states, and their words, at some moment."""
         for state in states:
-            for i in np.flatnonzero(self._states == state):
+            states_now = self._states.tobytes()
+            i = states_now.find(state)
+            while i >= 0:
                 seen = int(self._slots[i].word.load())
                 if _state(seen) == state:
                     yield self._slots[i], seen
+                i = states_now.find(state, i + 1)
 
     # --- clients ---
 
