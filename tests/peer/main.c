@@ -13,15 +13,17 @@
 #include "channel.h"
 #include "future.h"
 #include "gates.h"
+#include "guarded.h"
 #include "lazy.h"
 #include "maps.h"
+#include "pool.h"
 #include "semaphore.h"
 
 int main(void) {
     const Command *const families[] = {
         SEGMENT_COMMANDS, ARRAY_COMMANDS, ATOMIC_COMMANDS,  BOX_COMMANDS,
         CHANNEL_COMMANDS, GATE_COMMANDS,  FUTURE_COMMANDS,  LAZY_COMMANDS,
-        SEMAPHORE_COMMANDS, MAP_COMMANDS, NULL,
+        SEMAPHORE_COMMANDS, MAP_COMMANDS, POOL_COMMANDS, GUARDED_COMMANDS, NULL,
     };
     serve(families);
     return 0;
