@@ -26,7 +26,10 @@ class Bounded(Structure):
     # --- one item ---
 
     def try_push(self, value: Any) -> bool:
-        """Push *value* if there is room now; return whether there was.
+        """Push *value* if that is possible now; return whether it was.
+
+        It is not while there is no room, and while another process is in the midst of a push or
+        pop in the same slot: `push` waits for both.
 
         Raises:
             DTypeError, OutOfRangeError: the dtype cannot hold *value*.
@@ -36,7 +39,11 @@ class Bounded(Structure):
         return status is OK or not self._is_not_now(status)
 
     def try_pop(self, default: Any = None) -> Any:
-        """Return the next item, or *default* if there is none now."""
+        """Return the next item, or *default* if there is none now.
+
+        Also *default* while another process is in the midst of pushing or popping that item:
+        `pop` waits for it.
+        """
         value = self._core.try_pop()
         return default if self._is_not_now(value) else value
 
