@@ -46,7 +46,7 @@ from ._core.named.layout import (
     OWNER_PID_BITS,
 )
 from ._core.named.message import message_of, message_text
-from ._core.status import Status
+from ._core.status import OK, Status
 from ._vigil import Vigil
 from .errors import OwnerDiedError, RemoteError, SegmentFormatError
 from .memory import Memory
@@ -131,28 +131,24 @@ class Calls:
 
     # --- clients ---
 
-    def try_call(self, raw: bytes) -> Call | Status:
-        """Make a call with these arguments, or FULL while there is no slot."""
+    def try_claim(self) -> tuple[Slot, int] | None:
+        """Claim a free slot; return it and its word, or None while there is none."""
         for turn in range(2):
             for slot, seen in self._in_state(FUNCTION_FREE):
                 word = slot.swap(seen, FUNCTION_CLAIMED, _tag(), claims=1)
                 if word is not None:
-                    return self._call(slot, word, raw)
+                    return slot, word
             if turn == 0 and not self._free_the_dead():
                 break
-        return Status.FULL
+        return None
 
-    def _call(self, slot: Slot, word: int, raw: bytes) -> Call:
-        try:
-            slot.client.store(word & _TAG_MASK)
-            slot.ticket.store(self._tickets.fetch_add(1))
-            slot.argument[:] = raw
-            called = slot.swap(word, FUNCTION_CALLED, word & _TAG_MASK)
-        except BaseException:  # Ctrl-C: as if nobody had claimed it
-            self.free(slot, slot.word.load())
-            raise
+    def next_ticket(self) -> int:
+        """Return the number of the next call."""
+        return int(self._tickets.fetch_add(1))
+
+    def tell_called(self) -> None:
+        """Wake the servers."""
         self._called.fetch_add(1)
-        return Call(self, slot, called or word)
 
     def free(self, slot: Slot, seen: int) -> bool:
         """Free a slot whose word is still as *seen*; return whether it was."""
@@ -207,31 +203,52 @@ class Calls:
 
 
 class Call:
-    """A call that was made, as its client sees it."""
+    """A call as its client sees it: attempts to make it, then attempts to get its outcome.
 
-    def __init__(self, calls: Calls, slot: Slot, word: int) -> None:
+    `give_up` at any time, also when interrupted, so that no slot stays behind.
+    """
+
+    def __init__(self, calls: Calls, raw: bytes) -> None:
         self._calls = calls
-        self._slot = slot
-        self._generation = word >> _GENERATION_SHIFT
+        self._raw = raw
+        self._claim: tuple[Slot, int] | None = None
 
-    def _word(self) -> int | None:
-        """Return the slot's word, or None if the slot is not this call's any more."""
-        word = int(self._slot.word.load())
-        return word if word >> _GENERATION_SHIFT == self._generation else None
+    def try_start(self) -> Status:
+        """Make the call, or FULL while there is no slot."""
+        self._claim = claim = self._calls.try_claim()
+        if claim is None:
+            return Status.FULL
+        slot, word = claim
+        slot.client.store(word & _TAG_MASK)
+        slot.ticket.store(self._calls.next_ticket())
+        slot.argument[:] = self._raw
+        slot.swap(word, FUNCTION_CALLED, word & _TAG_MASK)
+        self._calls.tell_called()
+        return OK
+
+    def _now(self) -> tuple[Slot, int] | None:
+        """Return the slot and its word, or None if it is not this call's any more."""
+        if self._claim is None:
+            return None
+        slot, claimed = self._claim
+        word = int(slot.word.load())
+        return (slot, word) if word >> _GENERATION_SHIFT == claimed >> _GENERATION_SHIFT else None
 
     def is_running(self) -> bool:
         """Return whether a server is at it."""
-        word = self._word()
-        return word is not None and _state(word) == FUNCTION_RUNNING
+        now = self._now()
+        return now is not None and _state(now[1]) == FUNCTION_RUNNING
 
     def attempt(self) -> Outcome | Status:
         """Return the result's bytes or the error, freeing the slot; or EMPTY."""
-        word, slot = self._word(), self._slot
-        if word is None or _state(word) in (FUNCTION_FREE, FUNCTION_CLAIMED, FUNCTION_ABANDONED):
+        now = self._now()
+        gone = FUNCTION_FREE, FUNCTION_CLAIMED, FUNCTION_ABANDONED
+        if now is None or _state(now[1]) in gone:
             return OwnerDiedError("the function was repaired while this call was under way")
-        if _state(word) > FUNCTION_ABANDONED:
-            return SegmentFormatError(f"damaged: a call must have a state up to 6: {_state(word)}")
+        slot, word = now
         state, tag = _state(word), word & _TAG_MASK
+        if state > FUNCTION_ABANDONED:
+            return SegmentFormatError(f"damaged: a call must have a state up to 6: {state}")
         if state == FUNCTION_DONE:
             outcome: Outcome = bytes(slot.result)
         elif state == FUNCTION_FAILED:
@@ -246,14 +263,15 @@ class Call:
     def give_up(self) -> None:
         """Let go of the call, whatever becomes of it."""
         for _ in range(4):  # a call passes through no more states
-            word = self._word()
-            if word is None:
+            now = self._now()
+            if now is None:
                 return
+            slot, word = now
             state, tag = _state(word), word & _TAG_MASK
             if state == FUNCTION_RUNNING and not self._calls.is_dead(tag):
-                if self._slot.swap(word, FUNCTION_ABANDONED, tag) is not None:
+                if slot.swap(word, FUNCTION_ABANDONED, tag) is not None:
                     return
-            elif state in (FUNCTION_FREE, FUNCTION_ABANDONED) or self._calls.free(self._slot, word):
+            elif state in (FUNCTION_FREE, FUNCTION_ABANDONED) or self._calls.free(slot, word):
                 return
 
 

@@ -29,7 +29,7 @@ from ._calls import Call, Calls, Outcome, Served, call_parts
 from ._collector import Collector
 from ._core.named.element import Element, element_of
 from ._core.named.layout import FUNCTION, FUNCTION_VERSION
-from ._core.status import Status
+from ._core.status import OK, Status
 from ._structure import Structure, checked_capacity
 from ._waiting import FOREVER, deadline_of, seconds_till
 from .errors import CapacityError, DTypeError, SegmentFormatError, VersionError, WaitTimeoutError
@@ -166,9 +166,10 @@ class Function(Structure):
             DTypeError, OutOfRangeError: the dtypes cannot hold the arguments.
         """
         deadline = deadline_of(timeout)
-        call = self._start(self._packed(args), deadline)
+        call = Call(self._core, self._packed(args))
         outcome: Any = Status.EMPTY
         try:
+            self._start(call, deadline)
             outcome = self._wait_till(call.attempt, self._done, deadline)
         finally:
             if type(outcome) is Status:
@@ -225,7 +226,13 @@ class Function(Structure):
         if self._collector is None or not self._collector.is_of_this_process():
             wait = partial(self._wait, bell=self._done, timeout=None)
             self._collector = Collector(wait, self._settle)
-        return self._collector.add(self._start(self._packed(args), deadline))
+        call = Call(self._core, self._packed(args))
+        try:
+            self._start(call, deadline)
+            return self._collector.add(call)
+        except BaseException:
+            call.give_up()
+            raise
 
     def _settle(self, future: Future[Any], outcome: Outcome) -> None:
         if isinstance(outcome, Exception):
@@ -240,12 +247,9 @@ class Function(Structure):
             raise DTypeError(f"{self._title} must be called with one argument: {len(args)} given")
         return self._argument.pack(args[0])
 
-    def _start(self, raw: bytes, deadline: int) -> Call:
-        attempt: Callable[[], Call | Status] = partial(self._core.try_call, raw)
-        call = self._wait_till(attempt, self._freed, deadline)
-        if isinstance(call, Status):
+    def _start(self, call: Call, deadline: int) -> None:
+        if self._wait_till(call.try_start, self._freed, deadline) is not OK:
             raise WaitTimeoutError(f"{self._title} had no free slot in time")
-        return call
 
     # --- serving ---
 

@@ -7,6 +7,7 @@ from functools import cache
 from tests.support.golden import read_segment
 from tests.support.leaks import PREFIX
 from zeroipc import Channel, EventStream, Function, LazyBool, Memory
+from zeroipc._calls import Call
 
 
 @cache
@@ -20,7 +21,7 @@ def own_segment() -> bytes:
             LazyBool.and_(mem, "both", True, False)
             function = Function(mem, "f", "i4", "i4", slots=3)
             for value in range(3):
-                function._start(function._packed((value,)), 0)
+                Call(function._core, function._packed((value,))).try_start()
             function.serve_one(abs)
             return read_segment(name)
         finally:
