@@ -11,8 +11,21 @@ import pytest
 
 from tests.support.peer import Peer
 from tests.support.programs import ROOT
-from zeroipc import Channel, Future, Lazy, Map, Memory, Queue, Ring, Set, Stack
-from zeroipc.sync import Event, Latch, Semaphore
+from zeroipc import (
+    Channel,
+    Function,
+    Future,
+    Lazy,
+    Map,
+    Memory,
+    Pool,
+    Queue,
+    Ring,
+    Set,
+    Stack,
+    Stream,
+)
+from zeroipc.sync import Event, Latch, Semaphore, Signal
 
 pytestmark = pytest.mark.usefixtures("backend")
 TEXT = (ROOT / "SPECIFICATION.md").read_text(encoding="utf-8")
@@ -69,6 +82,31 @@ def make_channel(mem: Memory) -> None:
     channel.close()
 
 
+def make_pool(mem: Memory) -> None:
+    pool = Pool(mem, "it", 3, "i2")
+    first, second = pool.allocate(), pool.allocate()
+    second.value = 7
+    second.detach()
+    first.free()
+
+
+def make_signal(mem: Memory) -> None:
+    Signal(mem, "it", "i4", 7).set(9)
+
+
+def make_stream(mem: Memory) -> None:
+    stream = Stream(mem, "it", 2, "i2")
+    stream.emit_all([5, 6])
+    assert stream.next() == 5
+
+
+def make_function(mem: Memory) -> None:
+    function = Function(mem, "it", "i4", "i4", slots=1)
+    later = function.submit(2)
+    assert function.serve_one(lambda x: 3 * x + 1)
+    assert later.result() == 7
+
+
 EXAMPLES: dict[str, Example] = {
     "Example of a queue": Example(
         make_queue,
@@ -109,6 +147,23 @@ EXAMPLES: dict[str, Example] = {
     "Example of an event": Example(
         lambda mem: Event(mem, "it", manual=True).set(),
         [("event.wait it", ""), ("event.facts it", "1 1 0"), ("semaphore.facts it_sem", "0 0 0")],
+    ),
+    "Example of a pool": Example(
+        make_pool,
+        [
+            ("pool.get it i2 1", "7"),
+            ("pool.allocated it", "1"),
+            ("pool.allocate it i2", "0"),
+            ("pool.allocate it i2", "2"),
+            ("pool.try_allocate it i2", ""),
+        ],
+    ),
+    "Example of a signal": Example(make_signal, [("signal.get it i4", "1 9")]),
+    "Example of a stream": Example(
+        make_stream, [("stream.facts it", "2 0 0"), ("stream.read it i2 1 0", "1 6")]
+    ),
+    "Example of a function": Example(
+        make_function, [("function.post it i4 i4 3", "")], varies=range(208, 212)
     ),
     "Example of a channel": Example(make_channel, [("channel.receive it i2 0 9 9", "1 2")]),
     "Example of a lazy value": Example(

@@ -126,7 +126,7 @@ def test_a_sleeper_sees_what_the_peer_sets(memory: Memory, peer: Peer) -> None:
     def wait_until(wanted: int) -> int:
         with changed:
             changed.wait_for(lambda: value.load() == wanted)
-            return value.load()
+            return int(value.load())
 
     with ThreadPoolExecutor(1) as pool:
         for i in range(1, 30):

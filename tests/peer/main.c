@@ -6,11 +6,13 @@
  */
 #define _GNU_SOURCE /* flock, shm_open, posix_fallocate under -std=c11 */
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "array.h"
 #include "atomic.h"
 #include "boxes.h"
 #include "channel.h"
+#include "function.h"
 #include "future.h"
 #include "gates.h"
 #include "guarded.h"
@@ -18,12 +20,14 @@
 #include "maps.h"
 #include "pool.h"
 #include "semaphore.h"
+#include "stream.h"
 
 int main(void) {
     const Command *const families[] = {
-        SEGMENT_COMMANDS, ARRAY_COMMANDS, ATOMIC_COMMANDS,  BOX_COMMANDS,
-        CHANNEL_COMMANDS, GATE_COMMANDS,  FUTURE_COMMANDS,  LAZY_COMMANDS,
-        SEMAPHORE_COMMANDS, MAP_COMMANDS, POOL_COMMANDS, GUARDED_COMMANDS, NULL,
+        SEGMENT_COMMANDS, ARRAY_COMMANDS,   ATOMIC_COMMANDS, BOX_COMMANDS,
+        POOL_COMMANDS,    MAP_COMMANDS,     GATE_COMMANDS,   SEMAPHORE_COMMANDS,
+        GUARDED_COMMANDS, CHANNEL_COMMANDS, STREAM_COMMANDS, FUTURE_COMMANDS,
+        LAZY_COMMANDS,    FUNCTION_COMMANDS, NULL,
     };
     serve(families);
     return 0;
