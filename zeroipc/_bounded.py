@@ -10,12 +10,13 @@ from numpy.typing import ArrayLike
 
 from ._core.named.element import items_of
 from ._core.status import OK, Status
-from ._structure import Structure, checked_limit, moved_or_why
+from ._elements import Elements
+from ._structure import checked_limit, moved_or_why
 from ._waiting import deadline_of
 from .errors import DTypeError, EmptyError, FullError, WaitTimeoutError
 
 
-class Bounded(Structure):
+class Bounded(Elements):
     """A structure whose core has try_push, try_pop, push_many, pop_many and size."""
 
     capacity: int
@@ -177,9 +178,6 @@ class Bounded(Structure):
         return int(moved)
 
     # --- lifetime ---
-
-    def _reopen(self) -> tuple[Any, ...]:
-        return (self.dtype,)
 
     def _facts(self) -> str:
         return f"size={self.qsize()}/{self.capacity}, dtype={self.dtype}"

@@ -26,13 +26,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import _backend
-from ._core.named.element import Element, element_of
+from ._core.named.element import Element
 from ._core.named.layout import POOL, POOL_END
 from ._core.named.pool_repair import pool_links, pool_node_nbytes, pool_recount, pool_repair
 from ._core.status import OK, Status
-from ._structure import Structure, checked_capacity
-from .errors import CapacityError, DTypeError, FreedError, SegmentFormatError, WaitTimeoutError
-from .memory import Memory
+from ._elements import Elements
+from ._structure import checked_capacity
+from .errors import DTypeError, FreedError, SegmentFormatError, WaitTimeoutError
 from .table import Entry, Part, load, store
 
 LOOK = 16
@@ -128,7 +128,48 @@ class Node:
         return f"<Node {self._index} of {self._pool.name!r}{state}>"
 
 
-class Pool(Structure):
+def pool_part(name: str, capacity: int, element: Element) -> Part:
+    """Return what is to be added to a segment for a new pool."""
+
+    def prepare(view: memoryview) -> None:
+        store(view, POOL.free_head, 0)
+        store(view, POOL.allocated, 0)
+        store(view, POOL.padding, 0)
+        store(view, POOL.capacity, capacity)
+        store(view, POOL.elem_size, element.nbytes)
+        links = pool_links(view, capacity, element.nbytes, element.align)
+        links[:] = np.arange(1, capacity + 1, dtype=np.uint32)
+        links[-1] = POOL_END
+
+    nbytes = POOL.nbytes + capacity * pool_node_nbytes(element.nbytes, element.align)
+    return Part(name, nbytes, prepare)
+
+
+def pool_capacity(view: memoryview, entry: Entry, element: Element) -> int:
+    """Return the capacity of a pool, checked against its dtype and size."""
+    if entry.size < POOL.nbytes:
+        raise SegmentFormatError(f"not a pool: its size must be at least {POOL.nbytes}: {entry}")
+    capacity, elem_size = load(view, POOL.capacity), load(view, POOL.elem_size)
+    node_nbytes, rest = divmod(entry.size - POOL.nbytes, capacity or 1)
+    if capacity == 0 or rest or not 0 < elem_size < node_nbytes:
+        raise SegmentFormatError(
+            f"not a pool: its size must be {POOL.nbytes} bytes and its nodes, larger than an "
+            f"element: capacity={capacity}, element={elem_size} bytes, {entry}"
+        )
+    if elem_size != element.nbytes:
+        raise DTypeError(
+            f"pool {entry.name!r} has elements of {elem_size} bytes: "
+            f"dtype={element.dtype} has {element.nbytes}"
+        )
+    if node_nbytes != pool_node_nbytes(element.nbytes, element.align):
+        raise DTypeError(
+            f"pool {entry.name!r} has nodes of {node_nbytes} bytes, which {element.dtype} with "
+            f"its alignment of {element.align} does not give"
+        )
+    return capacity
+
+
+class Pool(Elements):
     """Elements of one dtype that processes allocate, use and free.
 
     `allocate` waits for ever by default, and raises TimeoutError when a *timeout* in seconds
@@ -161,55 +202,18 @@ class Pool(Structure):
     0
     """
 
-    def __init__(
-        self,
-        mem: Memory,
-        name: str,
-        capacity: int | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> None:
-        element = element_of(dtype)
-        if capacity is None:
-            self._attach(mem, mem.entry(name), element)
-        else:
-            part = _part(name, capacity, element)
-            self._attach(mem, mem.find_or_add(*part), element, capacity)
+    _part = staticmethod(pool_part)
+    _stored_capacity = staticmethod(pool_capacity)
 
-    @classmethod
-    def create(cls, mem: Memory, name: str, capacity: int, dtype: DTypeLike) -> Self:
-        """Create a pool that must not exist.
+    @staticmethod
+    def _size(capacity: int, element: Element) -> int:
+        return checked_capacity(capacity)
 
-        Raises:
-            NameExistsError: the name is taken. Else as the constructor.
-        """
-        element = element_of(dtype)
-        made = cls.__new__(cls)
-        made._attach(mem, mem.add(*_part(name, capacity, element)), element)
-        return made
-
-    @classmethod
-    def open(cls, mem: Memory, name: str, dtype: DTypeLike) -> Self:
-        """Open a pool that must exist; raises as the constructor."""
-        found = cls.__new__(cls)
-        found._attach(mem, mem.entry(name), element_of(dtype))
-        return found
-
-    def _attach(
-        self, mem: Memory, entry: Entry, element: Element, capacity: int | None = None
-    ) -> None:
-        stored = _stored_capacity(mem.view(entry), entry, element)
-        if capacity not in (None, stored):
-            raise CapacityError(
-                f"pool {entry.name!r} exists, and capacity must be {stored}: capacity={capacity}"
-            )
-        self._hold(mem, entry.name)
-        self._entry = entry
+    def _begin(self, offset: int, element: Element) -> None:
         self._element = element
         self._node_nbytes = pool_node_nbytes(element.nbytes, element.align)
-        self.capacity = stored
-        self.dtype = element.dtype
-        self._freed = self._bell(entry.offset + POOL.free_head.offset)
-        self._core = _backend.named.Pool(self._buf, entry.offset, stored, element, self._freed)
+        self._freed = self._bell(offset + POOL.free_head.offset)
+        self._core = _backend.named.Pool(self._buf, offset, self.capacity, element, self._freed)
         self._disown()
         _pools.add(self)
 
@@ -360,9 +364,6 @@ class Pool(Structure):
 
     # --- lifetime ---
 
-    def _reopen(self) -> tuple[Any, ...]:
-        return (self.dtype,)
-
     def _facts(self) -> str:
         return f"allocated={self.allocated}/{self.capacity}, dtype={self.dtype}"
 
@@ -373,45 +374,3 @@ def _disown_all() -> None:
 
 
 os.register_at_fork(after_in_child=_disown_all)
-
-
-def _part(name: str, capacity: int, element: Element) -> Part:
-    """Return what is to be added to a segment for a new pool."""
-    nodes = checked_capacity(index(capacity))
-
-    def prepare(view: memoryview) -> None:
-        store(view, POOL.free_head, 0)
-        store(view, POOL.allocated, 0)
-        store(view, POOL.padding, 0)
-        store(view, POOL.capacity, nodes)
-        store(view, POOL.elem_size, element.nbytes)
-        links = pool_links(view, nodes, element.nbytes, element.align)
-        links[:] = np.arange(1, nodes + 1, dtype=np.uint32)
-        links[-1] = POOL_END
-
-    nbytes = POOL.nbytes + nodes * pool_node_nbytes(element.nbytes, element.align)
-    return Part(name, nbytes, prepare)
-
-
-def _stored_capacity(view: memoryview, entry: Entry, element: Element) -> int:
-    """Return the capacity of a pool, checked against its dtype and size."""
-    if entry.size < POOL.nbytes:
-        raise SegmentFormatError(f"not a pool: its size must be at least {POOL.nbytes}: {entry}")
-    capacity, elem_size = load(view, POOL.capacity), load(view, POOL.elem_size)
-    node_nbytes, rest = divmod(entry.size - POOL.nbytes, capacity or 1)
-    if capacity == 0 or rest or not 0 < elem_size < node_nbytes:
-        raise SegmentFormatError(
-            f"not a pool: its size must be {POOL.nbytes} bytes and its nodes, larger than an "
-            f"element: capacity={capacity}, element={elem_size} bytes, {entry}"
-        )
-    if elem_size != element.nbytes:
-        raise DTypeError(
-            f"pool {entry.name!r} has elements of {elem_size} bytes: "
-            f"dtype={element.dtype} has {element.nbytes}"
-        )
-    if node_nbytes != pool_node_nbytes(element.nbytes, element.align):
-        raise DTypeError(
-            f"pool {entry.name!r} has nodes of {node_nbytes} bytes, which {element.dtype} with "
-            f"its alignment of {element.align} does not give"
-        )
-    return capacity

@@ -13,22 +13,65 @@ The protocol is in _core/named/queue.py.
 from __future__ import annotations
 
 from operator import index
-from typing import Self
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from . import _backend
 from ._bounded import Bounded
-from ._core.named.element import Element, element_of
+from ._core.named.element import Element
 from ._core.named.layout import QUEUE
 from ._core.named.queue_repair import queue_nbytes, queue_repair, queue_sequence_at
 from ._structure import checked_capacity
-from .errors import CapacityError, DTypeError, SegmentFormatError
-from .memory import Memory
+from .errors import DTypeError, SegmentFormatError
 from .table import Entry, Part, load, store
 
 CAPACITY_MAX = 2**31
+
+
+def rounded(capacity: int) -> int:
+    """Return *capacity* rounded up to a power of two.
+
+    A capacity of 1 is refused: programs in other languages take a full queue of one slot for
+    one with room.
+    """
+    return 1 << (checked_capacity(index(capacity), 2, CAPACITY_MAX) - 1).bit_length()
+
+
+def queue_part(name: str, capacity: int, element: Element) -> Part:
+    """Return what is to be added to a segment for a new queue."""
+
+    def prepare(view: memoryview) -> None:
+        store(view, QUEUE.head, 0)
+        store(view, QUEUE.tail, 0)
+        store(view, QUEUE.capacity, capacity)
+        store(view, QUEUE.elem_size, element.nbytes)
+        sequence = np.frombuffer(
+            view, np.uint32, capacity, queue_sequence_at(capacity, element.nbytes)
+        )
+        sequence[:] = np.arange(capacity, dtype=np.uint32)
+
+    return Part(name, queue_nbytes(capacity, element.nbytes), prepare)
+
+
+def queue_capacity(view: memoryview, entry: Entry, element: Element) -> int:
+    """Return the capacity of a queue, checked against its dtype and size."""
+    if entry.size < QUEUE.nbytes:
+        raise SegmentFormatError(f"not a queue: its size must be at least {QUEUE.nbytes}: {entry}")
+    capacity, elem_size = load(view, QUEUE.capacity), load(view, QUEUE.elem_size)
+    if capacity == 0 or capacity & (capacity - 1):
+        raise SegmentFormatError(
+            f"not a queue: its capacity must be a power of two: capacity={capacity}, {entry}"
+        )
+    if queue_nbytes(capacity, elem_size) > entry.size or elem_size == 0:
+        raise SegmentFormatError(
+            f"not a queue: {capacity} items of {elem_size} bytes must fit its size: {entry}"
+        )
+    if elem_size != element.nbytes:
+        raise DTypeError(
+            f"queue {entry.name!r} has items of {elem_size} bytes: "
+            f"dtype={element.dtype} has {element.nbytes}"
+        )
+    return capacity
 
 
 class Queue(Bounded):
@@ -60,56 +103,18 @@ class Queue(Bounded):
     (0.5, None)
     """
 
-    def __init__(
-        self,
-        mem: Memory,
-        name: str,
-        capacity: int | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> None:
-        element = element_of(dtype)
-        if capacity is None:
-            self._attach(mem, mem.entry(name), element)
-        else:
-            size = rounded(capacity)
-            part = queue_part(name, size, element)
-            self._attach(mem, mem.find_or_add(*part), element, size)
+    _part = staticmethod(queue_part)
+    _stored_capacity = staticmethod(queue_capacity)
 
-    @classmethod
-    def create(cls, mem: Memory, name: str, capacity: int, dtype: DTypeLike) -> Self:
-        """Create a queue that must not exist.
+    @staticmethod
+    def _size(capacity: int, element: Element) -> int:
+        return rounded(capacity)
 
-        Raises:
-            NameExistsError: the name is taken. Else as the constructor.
-        """
-        element = element_of(dtype)
-        made = cls.__new__(cls)
-        made._attach(mem, mem.add(*queue_part(name, rounded(capacity), element)), element)
-        return made
-
-    @classmethod
-    def open(cls, mem: Memory, name: str, dtype: DTypeLike) -> Self:
-        """Open a queue that must exist; raises as the constructor."""
-        found = cls.__new__(cls)
-        found._attach(mem, mem.entry(name), element_of(dtype))
-        return found
-
-    def _attach(
-        self, mem: Memory, entry: Entry, element: Element, capacity: int | None = None
-    ) -> None:
-        stored = _stored_capacity(mem.view(entry), entry, element)
-        if capacity not in (None, stored):
-            raise CapacityError(
-                f"queue {entry.name!r} exists, and capacity must be {stored}: capacity={capacity}"
-            )
-        self._hold(mem, entry.name)
-        self._entry = entry
-        self.capacity = stored
-        self.dtype = element.dtype
-        self._items = self._bell(entry.offset + QUEUE.tail.offset)
-        self._room = self._bell(entry.offset + QUEUE.head.offset)
+    def _begin(self, offset: int, element: Element) -> None:
+        self._items = self._bell(offset + QUEUE.tail.offset)
+        self._room = self._bell(offset + QUEUE.head.offset)
         self._core = _backend.named.Queue(
-            self._buf, entry.offset, stored, element, self._items, self._room
+            self._buf, offset, self.capacity, element, self._items, self._room
         )
 
     def repair(self) -> int:
@@ -121,49 +126,3 @@ class Queue(Bounded):
             How many items were lost.
         """
         return queue_repair(self._mem.view(self._entry), self.capacity, self.dtype.itemsize)
-
-
-def rounded(capacity: int) -> int:
-    """Return *capacity* rounded up to a power of two.
-
-    A capacity of 1 is refused: programs in other languages take a full queue of one slot for
-    one with room.
-    """
-    return 1 << (checked_capacity(index(capacity), 2, CAPACITY_MAX) - 1).bit_length()
-
-
-def queue_part(name: str, capacity: int, element: Element) -> Part:
-    """Return what is to be added to a segment for a new queue."""
-
-    def prepare(view: memoryview) -> None:
-        store(view, QUEUE.head, 0)
-        store(view, QUEUE.tail, 0)
-        store(view, QUEUE.capacity, capacity)
-        store(view, QUEUE.elem_size, element.nbytes)
-        sequence = np.frombuffer(
-            view, np.uint32, capacity, queue_sequence_at(capacity, element.nbytes)
-        )
-        sequence[:] = np.arange(capacity, dtype=np.uint32)
-
-    return Part(name, queue_nbytes(capacity, element.nbytes), prepare)
-
-
-def _stored_capacity(view: memoryview, entry: Entry, element: Element) -> int:
-    """Return the capacity of a queue, checked against its dtype and size."""
-    if entry.size < QUEUE.nbytes:
-        raise SegmentFormatError(f"not a queue: its size must be at least {QUEUE.nbytes}: {entry}")
-    capacity, elem_size = load(view, QUEUE.capacity), load(view, QUEUE.elem_size)
-    if capacity == 0 or capacity & (capacity - 1):
-        raise SegmentFormatError(
-            f"not a queue: its capacity must be a power of two: capacity={capacity}, {entry}"
-        )
-    if queue_nbytes(capacity, elem_size) > entry.size or elem_size == 0:
-        raise SegmentFormatError(
-            f"not a queue: {capacity} items of {elem_size} bytes must fit its size: {entry}"
-        )
-    if elem_size != element.nbytes:
-        raise DTypeError(
-            f"queue {entry.name!r} has items of {elem_size} bytes: "
-            f"dtype={element.dtype} has {element.nbytes}"
-        )
-    return capacity

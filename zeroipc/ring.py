@@ -17,25 +17,70 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from operator import index
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
 from . import _backend
-from ._core.named.element import Element, element_of, items_of
+from ._core.named.element import Element, items_of
 from ._core.named.layout import RING
 from ._core.status import OK, Status
-from ._structure import COUNT_MAX, Structure, checked_capacity, checked_limit, moved_or_why
+from ._elements import Elements
+from ._structure import COUNT_MAX, checked_capacity, checked_limit, moved_or_why
 from ._waiting import deadline_of
-from .errors import CapacityError, DTypeError, IntruderError, SegmentFormatError, WaitTimeoutError
-from .memory import Memory
+from .errors import DTypeError, IntruderError, SegmentFormatError, WaitTimeoutError
 from .table import Entry, Part, load, store
 
 Window = tuple[int, int]
 
 
-class Ring(Structure):
+def ring_size(capacity: int, element: Element) -> int:
+    """Return *capacity*, or raise CapacityError if a ring cannot have so many elements."""
+    return checked_capacity(index(capacity), 1, COUNT_MAX // element.nbytes)
+
+
+def ring_part(name: str, capacity: int, element: Element) -> Part:
+    """Return what is to be added to a segment for a new ring of *capacity* elements.
+
+    Raises:
+        CapacityError: it has fewer than 1, or more bytes than the format can say.
+    """
+    nbytes = ring_size(capacity, element) * element.nbytes
+
+    def prepare(view: memoryview) -> None:
+        store(view, RING.write_pos, 0)
+        store(view, RING.read_pos, 0)
+        store(view, RING.capacity, nbytes)
+        store(view, RING.elem_size, element.nbytes)
+
+    return Part(name, RING.nbytes + nbytes, prepare)
+
+
+def ring_capacity(view: memoryview, entry: Entry, element: Element) -> int:
+    """Return how many elements a stored ring can hold, checked against its dtype and size.
+
+    Raises:
+        SegmentFormatError: it is not a ring.
+        DTypeError: its elements have another size.
+    """
+    if entry.size < RING.nbytes:
+        raise SegmentFormatError(f"not a ring: its size must be at least {RING.nbytes}: {entry}")
+    nbytes, elem_size = load(view, RING.capacity), load(view, RING.elem_size)
+    if elem_size == 0 or nbytes == 0 or nbytes % elem_size or RING.nbytes + nbytes > entry.size:
+        raise SegmentFormatError(
+            f"not a ring: its capacity must be a multiple of {elem_size} bytes, from 1, and fit "
+            f"its size: capacity={nbytes}, {entry}"
+        )
+    if elem_size != element.nbytes:
+        raise DTypeError(
+            f"ring {entry.name!r} has elements of {elem_size} bytes: "
+            f"dtype={element.dtype} has {element.nbytes}"
+        )
+    return nbytes // elem_size
+
+
+class Ring(Elements):
     """Elements of one dtype on their way from one producer to one consumer.
 
     `write`, `read` and `read_into` move many elements, `push` and `pop` one. They wait for ever
@@ -67,54 +112,16 @@ class Ring(Structure):
     (2.5, None)
     """
 
-    def __init__(
-        self,
-        mem: Memory,
-        name: str,
-        capacity: int | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> None:
-        element = element_of(dtype)
-        if capacity is None:
-            self._attach(mem, mem.entry(name), element)
-        else:
-            part = ring_part(name, capacity, element)
-            self._attach(mem, mem.find_or_add(*part), element, capacity)
+    _size = staticmethod(ring_size)
+    _part = staticmethod(ring_part)
+    _stored_capacity = staticmethod(ring_capacity)
 
-    @classmethod
-    def create(cls, mem: Memory, name: str, capacity: int, dtype: DTypeLike) -> Self:
-        """Create a ring that must not exist.
-
-        Raises:
-            NameExistsError: the name is taken. Else as the constructor.
-        """
-        element = element_of(dtype)
-        made = cls.__new__(cls)
-        made._attach(mem, mem.add(*ring_part(name, capacity, element)), element)
-        return made
-
-    @classmethod
-    def open(cls, mem: Memory, name: str, dtype: DTypeLike) -> Self:
-        """Open a ring that must exist; raises as the constructor."""
-        found = cls.__new__(cls)
-        found._attach(mem, mem.entry(name), element_of(dtype))
-        return found
-
-    def _attach(
-        self, mem: Memory, entry: Entry, element: Element, capacity: int | None = None
-    ) -> None:
-        stored = ring_capacity(mem.view(entry), entry, element)
-        if capacity not in (None, stored):
-            raise CapacityError(
-                f"ring {entry.name!r} exists, and capacity must be {stored}: capacity={capacity}"
-            )
-        self._hold(mem, entry.name)
-        self.capacity = stored
-        self.dtype = element.dtype
-        self._items = self._bell(entry.offset + RING.write_pos.offset)
-        self._room = self._bell(entry.offset + RING.read_pos.offset)
+    def _begin(self, offset: int, element: Element) -> None:
+        self._items = self._bell(offset + RING.write_pos.offset)
+        self._room = self._bell(offset + RING.read_pos.offset)
+        nbytes = self.capacity * element.nbytes
         self._core = _backend.named.Ring(
-            self._buf, entry.offset, stored * element.nbytes, element, self._items, self._room
+            self._buf, offset, nbytes, element, self._items, self._room
         )
 
     # --- one element ---
@@ -307,51 +314,8 @@ class Ring(Structure):
 
     # --- lifetime ---
 
-    def _reopen(self) -> tuple[Any, ...]:
-        return (self.dtype,)
-
     def _facts(self) -> str:
         return f"size={len(self)}/{self.capacity}, dtype={self.dtype}"
-
-
-def ring_part(name: str, capacity: int, element: Element) -> Part:
-    """Return what is to be added to a segment for a new ring of *capacity* elements.
-
-    Raises:
-        CapacityError: it has fewer than 1, or more bytes than the format can say.
-    """
-    nbytes = checked_capacity(index(capacity), 1, COUNT_MAX // element.nbytes) * element.nbytes
-
-    def prepare(view: memoryview) -> None:
-        store(view, RING.write_pos, 0)
-        store(view, RING.read_pos, 0)
-        store(view, RING.capacity, nbytes)
-        store(view, RING.elem_size, element.nbytes)
-
-    return Part(name, RING.nbytes + nbytes, prepare)
-
-
-def ring_capacity(view: memoryview, entry: Entry, element: Element) -> int:
-    """Return how many elements a stored ring can hold, checked against its dtype and size.
-
-    Raises:
-        SegmentFormatError: it is not a ring.
-        DTypeError: its elements have another size.
-    """
-    if entry.size < RING.nbytes:
-        raise SegmentFormatError(f"not a ring: its size must be at least {RING.nbytes}: {entry}")
-    nbytes, elem_size = load(view, RING.capacity), load(view, RING.elem_size)
-    if elem_size == 0 or nbytes == 0 or nbytes % elem_size or RING.nbytes + nbytes > entry.size:
-        raise SegmentFormatError(
-            f"not a ring: its capacity must be a multiple of {elem_size} bytes, from 1, and fit "
-            f"its size: capacity={nbytes}, {entry}"
-        )
-    if elem_size != element.nbytes:
-        raise DTypeError(
-            f"ring {entry.name!r} has elements of {elem_size} bytes: "
-            f"dtype={element.dtype} has {element.nbytes}"
-        )
-    return nbytes // elem_size
 
 
 def _looked(look: Callable[[int], tuple[Status, int, int]], limit: int) -> Window | Status:

@@ -12,23 +12,55 @@ The protocol is in _core/named/stack.py.
 
 from __future__ import annotations
 
-from operator import index
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from . import _backend
 from ._bounded import Bounded
-from ._core.named.element import Element, element_of
+from ._core.named.element import Element
 from ._core.named.layout import STACK
 from ._core.named.stack_repair import stack_nbytes, stack_repair, stack_states_at
 from ._structure import checked_capacity
-from .errors import CapacityError, DTypeError, SegmentFormatError
-from .memory import Memory
+from .errors import DTypeError, SegmentFormatError
 from .table import Entry, Part, load, store
 
 CAPACITY_MAX = 2**31 - 1
+
+
+def stack_part(name: str, capacity: int, element: Element) -> Part:
+    """Return what is to be added to a segment for a new stack."""
+
+    def prepare(view: memoryview) -> None:
+        store(view, STACK.top, 2**32 - 1)  # -1
+        store(view, STACK.capacity, capacity)
+        store(view, STACK.elem_size, element.nbytes)
+        store(view, STACK.reserved, 0)
+        np.frombuffer(view, np.uint32, capacity, stack_states_at(capacity, element.nbytes))[:] = 0
+
+    return Part(name, stack_nbytes(capacity, element.nbytes), prepare)
+
+
+def stack_capacity(view: memoryview, entry: Entry, element: Element) -> int:
+    """Return the capacity of a stack, checked against its dtype and size."""
+    if entry.size < STACK.nbytes:
+        raise SegmentFormatError(f"not a stack: its size must be at least {STACK.nbytes}: {entry}")
+    capacity, elem_size = load(view, STACK.capacity), load(view, STACK.elem_size)
+    if not 1 <= capacity <= CAPACITY_MAX or elem_size == 0:
+        raise SegmentFormatError(
+            f"not a stack: its capacity and item size must be at least 1: capacity={capacity}, "
+            f"item size={elem_size}, {entry}"
+        )
+    if stack_nbytes(capacity, elem_size) > entry.size:
+        raise SegmentFormatError(
+            f"not a stack: {capacity} items of {elem_size} bytes must fit its size: {entry}"
+        )
+    if elem_size != element.nbytes:
+        raise DTypeError(
+            f"stack {entry.name!r} has items of {elem_size} bytes: "
+            f"dtype={element.dtype} has {element.nbytes}"
+        )
+    return capacity
 
 
 class Stack(Bounded):
@@ -60,53 +92,16 @@ class Stack(Bounded):
     (3, 3, 2, 1)
     """
 
-    def __init__(
-        self,
-        mem: Memory,
-        name: str,
-        capacity: int | None = None,
-        dtype: DTypeLike | None = None,
-    ) -> None:
-        element = element_of(dtype)
-        if capacity is None:
-            self._attach(mem, mem.entry(name), element)
-        else:
-            part = _part(name, capacity, element)
-            self._attach(mem, mem.find_or_add(*part), element, capacity)
+    _part = staticmethod(stack_part)
+    _stored_capacity = staticmethod(stack_capacity)
 
-    @classmethod
-    def create(cls, mem: Memory, name: str, capacity: int, dtype: DTypeLike) -> Self:
-        """Create a stack that must not exist.
+    @staticmethod
+    def _size(capacity: int, element: Element) -> int:
+        return checked_capacity(capacity, 1, CAPACITY_MAX)
 
-        Raises:
-            NameExistsError: the name is taken. Else as the constructor.
-        """
-        element = element_of(dtype)
-        made = cls.__new__(cls)
-        made._attach(mem, mem.add(*_part(name, capacity, element)), element)
-        return made
-
-    @classmethod
-    def open(cls, mem: Memory, name: str, dtype: DTypeLike) -> Self:
-        """Open a stack that must exist; raises as the constructor."""
-        found = cls.__new__(cls)
-        found._attach(mem, mem.entry(name), element_of(dtype))
-        return found
-
-    def _attach(
-        self, mem: Memory, entry: Entry, element: Element, capacity: int | None = None
-    ) -> None:
-        stored = _stored_capacity(mem.view(entry), entry, element)
-        if capacity not in (None, stored):
-            raise CapacityError(
-                f"stack {entry.name!r} exists, and capacity must be {stored}: capacity={capacity}"
-            )
-        self._hold(mem, entry.name)
-        self._entry = entry
-        self.capacity = stored
-        self.dtype = element.dtype
-        self._items = self._room = self._bell(entry.offset + STACK.top.offset)
-        self._core = _backend.named.Stack(self._buf, entry.offset, stored, element, self._items)
+    def _begin(self, offset: int, element: Element) -> None:
+        self._items = self._room = self._bell(offset + STACK.top.offset)
+        self._core = _backend.named.Stack(self._buf, offset, self.capacity, element, self._items)
 
     def peek(self, default: Any = None) -> Any:
         """Return the highest item, which stays, or *default* if there is none now."""
@@ -122,39 +117,3 @@ class Stack(Bounded):
             How many items were lost.
         """
         return stack_repair(self._mem.view(self._entry), self.capacity, self.dtype.itemsize)
-
-
-def _part(name: str, capacity: int, element: Element) -> Part:
-    """Return what is to be added to a segment for a new stack."""
-    slots = checked_capacity(index(capacity), 1, CAPACITY_MAX)
-
-    def prepare(view: memoryview) -> None:
-        store(view, STACK.top, 2**32 - 1)  # -1
-        store(view, STACK.capacity, slots)
-        store(view, STACK.elem_size, element.nbytes)
-        store(view, STACK.reserved, 0)
-        np.frombuffer(view, np.uint32, slots, stack_states_at(slots, element.nbytes))[:] = 0
-
-    return Part(name, stack_nbytes(slots, element.nbytes), prepare)
-
-
-def _stored_capacity(view: memoryview, entry: Entry, element: Element) -> int:
-    """Return the capacity of a stack, checked against its dtype and size."""
-    if entry.size < STACK.nbytes:
-        raise SegmentFormatError(f"not a stack: its size must be at least {STACK.nbytes}: {entry}")
-    capacity, elem_size = load(view, STACK.capacity), load(view, STACK.elem_size)
-    if not 1 <= capacity <= CAPACITY_MAX or elem_size == 0:
-        raise SegmentFormatError(
-            f"not a stack: its capacity and item size must be at least 1: capacity={capacity}, "
-            f"item size={elem_size}, {entry}"
-        )
-    if stack_nbytes(capacity, elem_size) > entry.size:
-        raise SegmentFormatError(
-            f"not a stack: {capacity} items of {elem_size} bytes must fit its size: {entry}"
-        )
-    if elem_size != element.nbytes:
-        raise DTypeError(
-            f"stack {entry.name!r} has items of {elem_size} bytes: "
-            f"dtype={element.dtype} has {element.nbytes}"
-        )
-    return capacity
