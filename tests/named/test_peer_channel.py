@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.peer import Peer
-from zeroipc import Channel, ClosedChannelError, Memory
+from zeroipc import Channel, ClosedChannelError, Memory, WaitTimeoutError
 
 pytestmark = pytest.mark.usefixtures("backend")
 StartPeer = Callable[..., Peer]
@@ -137,3 +137,21 @@ def test_python_closes_while_the_peer_waits(memory: Memory, peer: Peer, capacity
         # The peer may have sent some more before it saw the end: they were all received.
         sent = int(peer.answer()[0])
         assert sent == 10 + len(list(channel))
+
+
+def test_a_value_that_is_taken_back_was_not_received(memory: Memory, start_peer: StartPeer) -> None:
+    channel = Channel(memory, "values", 0, np.int64)
+    receivers = [start_peer(memory) for _ in range(2)]
+    for receiver in receivers:
+        receiver.start("channel.receive", "values", "i8", CLAIMING, 10**9, 0)
+    received = []
+    for i in range(1000):
+        try:
+            channel.send(i, timeout=0.00001 * (i % 10))
+        except WaitTimeoutError:
+            continue
+        received.append(i)
+    channel.close()
+    answers = [list(map(int, receiver.answer())) for receiver in receivers]
+    assert sum(count for count, _ in answers) == len(received)
+    assert sum(total for _, total in answers) == sum(received)

@@ -59,6 +59,23 @@ def test_who_is_late_leaves_the_barrier_to_the_peer(memory: Memory, start_peer: 
     assert meeting.generation == 10
 
 
+def test_who_is_late_time_and_again_misses_no_meeting(memory: Memory, peer: Peer) -> None:
+    """Leaving races with the peer's arrival, which takes it two steps."""
+    meeting, before = Barrier(memory, "meeting", 2), Atomic(memory, "before")
+    peer.start("barrier.meet", "meeting", "before", 100)
+    for turn in range(1, 101):
+        before.fetch_add(1)
+        while True:
+            try:
+                meeting.wait(timeout=0.00002 * (turn % 5))
+            except WaitTimeoutError:
+                continue
+            break
+        assert before.load() >= 2 * turn
+    peer.answer()
+    assert peer.numbers("barrier.facts", "meeting") == [0, 100, 2]
+
+
 # --- latch
 
 

@@ -1,6 +1,6 @@
-/* Elements of the types that programs share: "i4", "u8", "f8" and so on as in NumPy, "s5" for text of
- * at most five bytes, "-" for nothing, and "r3" for three 64-bit words that are always equal, so that a
- * torn element shows.
+/* Elements of the types that programs share: "i4", "u8", "f8" and so on as in NumPy, "s5" for text
+ * of at most five bytes, "-" for nothing, and "r3" for three 64-bit words that are always equal, so
+ * that a torn element shows.
  */
 #ifndef PEER_ELEMENT_H
 #define PEER_ELEMENT_H

@@ -1,5 +1,5 @@
-/* What is built over mutexes: SPECIFICATION.md, "Read-write lock", "Monitor" and "Signal". Mutexes are
- * taken without an owner tag, as programs in C++ do.
+/* What is built over mutexes: SPECIFICATION.md, "Read-write lock", "Monitor" and "Signal". Mutexes
+ * are taken without an owner tag, as programs in C++ do.
  */
 #ifndef PEER_GUARDED_H
 #define PEER_GUARDED_H
@@ -174,7 +174,8 @@ static void monitor_create(char **word) {
     answer("");
 }
 
-/* monitor.turns NAME NUMBER ME SIDES TIMES: waits until number mod SIDES is ME, adds 1, notifies all */
+/* monitor.turns NAME NUMBER ME SIDES TIMES: waits until the number mod SIDES is ME, adds 1, and
+ * notifies all */
 static void monitor_turns(char **word) {
     Monitor monitor = monitor_of(word[0]);
     volatile int64_t *turn = atomic_of(word[1]);

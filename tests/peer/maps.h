@@ -210,7 +210,8 @@ static bool map_erase(const Map *map, const Element *key, bool at_once) {
         uint32_t from = SLOT_OCCUPIED;
         bool erased = false;
         if (at_once) {
-            erased = atomic_compare_exchange_strong(map_state(map, walk.found), &from, SLOT_DELETED);
+            erased = atomic_compare_exchange_strong(map_state(map, walk.found), &from,
+                                                    SLOT_DELETED);
         } else if (walk.found >= 0 && claim_found(map, walk.found, key)) {
             publish_entry(map, walk.found, SLOT_DELETED);
             erased = true;

@@ -1,4 +1,4 @@
-/* Pools: SPECIFICATION.md, "Pool". As programs in C++ do, it looks for no node that is freed twice. */
+/* Pools: SPECIFICATION.md, "Pool". As programs in C++, it does not look whether a node is free. */
 #ifndef PEER_POOL_H
 #define PEER_POOL_H
 
@@ -141,7 +141,7 @@ static void pool_allocated(char **word) {
     answer("%" PRIu32, header->allocated);
 }
 
-/* pool.churn NAME TYPE HELD ME TIMES: has so many nodes, which nobody else writes to, and frees them */
+/* pool.churn NAME TYPE HELD ME TIMES: takes so many nodes, finds them unchanged, and frees them */
 static void pool_churn(char **word) {
     Pool pool = pool_of(word[0], word[1]);
     uint32_t held[16];

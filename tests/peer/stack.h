@@ -1,6 +1,6 @@
-/* Stacks: SPECIFICATION.md, "Stack", in both orders: first the lock on a slot and then the claim, or,
- * as other programs in C++ do, the claim first. Those give up after a while, and break the stack; this
- * one does not.
+/* Stacks: SPECIFICATION.md, "Stack", in both orders: first the lock on a slot and then the claim,
+ * or, as programs in C++ do, the claim first. Those give up after a while, and break the stack;
+ * this one does not.
  */
 #ifndef PEER_STACK_H
 #define PEER_STACK_H

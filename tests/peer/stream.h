@@ -97,7 +97,9 @@ static void stream_facts(char **word) {
     answer("%" PRIu64 " %" PRIu32 " %d", stream->sequence, stream->subscribers, stream->closed);
 }
 
-static EventStream *events_of(const char *name) { return structure(name, sizeof(EventStream), NULL); }
+static EventStream *events_of(const char *name) {
+    return structure(name, sizeof(EventStream), NULL);
+}
 
 static void events_create(char **word) {
     end_add(word[0], begin_add(word[0], sizeof(EventStream)));
