@@ -58,14 +58,14 @@ static int array_freeze(zi_state *state, PyObject *array, int write)
     return done ? 0 : -1;
 }
 
-/* Whether a loan is this process's to give away, and worth it.  A block that two others lent
- * and still show stays, since no third can pin it; and a message keeps room for a block of
+/* Whether a loan is this process's to give away, and worth it.  What was received is copied:
+ * programs put it into several queues and go on using it.  A message keeps room for a block of
  * buffers that are copied. */
 static int loan_may_move(const zi_draft *draft, const zi_block_object *block, const Py_buffer *buffer)
 {
     const zi_view *view = &draft->arena->view;
     return block->arena == draft->arena && block->identity == view->me && block->exports == 0 &&
-           !(block->received && draft->keeps_received) && !draft_lends(draft, block->id) &&
+           !block->received && !draft_lends(draft, block->id) &&
            block_lent_by(&view->blocks[block->id], 0) != 0 && !buffer->readonly &&
            buffer->len > (Py_ssize_t)ZI_PAGE && draft->message.nblocks < ZI_MESSAGE_BLOCKS - 1;
 }

@@ -84,13 +84,13 @@ def is_alone(array: Any) -> bool:
 def loan_may_move(draft: Draft, block: Block, buffer: memoryview) -> bool:
     """Return whether a loan is this process's to give away, and worth it.
 
-    A block that two others lent and still show stays, since no third can pin it; and a message
-    keeps room for a block of buffers that are copied.
+    What was received is copied: programs put it into several queues and go on using it. A
+    message keeps room for a block of buffers that are copied.
     """
     view = draft.arena.view
     if block._arena is not draft.arena or block.identity != view.me:
         return False
-    if (block.received and draft.keeps_received) or block.message is draft.message:
+    if block.received or block.message is draft.message:
         return False
     if block_lent_by(view.blocks[block.id], 0) == 0:
         return False

@@ -135,13 +135,11 @@ static int encode(zi_draft *draft, PyObject *object)
 }
 
 /* Encode *object*; nothing is sent yet.  On error everything is undone. */
-int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, int keeps_received, uint64_t deadline,
-                 uint64_t patience)
+int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, uint64_t deadline, uint64_t patience)
 {
     draft->arena = arena;
     draft->keep = NULL;
     draft->nloans = 0;
-    draft->keeps_received = keeps_received;
     draft->deadline = deadline;
     draft->patience = patience;
     draft->too_large = draft->busy = 0;

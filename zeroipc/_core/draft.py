@@ -26,19 +26,15 @@ class Draft:
         message: what will be sent.
         deadline, patience: until when to wait for memory, and for the arena's lock.
         busy: whether that was not free in time.
-        keeps_received: whether only what `allocate` gave may move.
         too_large: whether no room can ever be found for it.
         loans: blocks that move when it is sent, and the arrays that show them here.
     """
 
-    def __init__(
-        self, arena: Arena, deadline: int, patience: int, keeps_received: bool = False
-    ) -> None:
+    def __init__(self, arena: Arena, deadline: int, patience: int) -> None:
         self.arena = arena
         self.deadline = deadline
         self.patience = patience
         self.busy = False
-        self.keeps_received = keeps_received
         self.message = Message()
         self.too_large = False
         self.loans: list[tuple[Block, Any]] = []

@@ -69,7 +69,6 @@ typedef struct {
     PyObject *keep;                  /* owns the payload */
     zi_loan loans[ZI_MESSAGE_BLOCKS];
     uint32_t nloans;
-    int keeps_received;              /* only what `allocate` gave may move */
     uint64_t deadline, patience;     /* until when to wait for memory, and for the arena's lock */
     int busy;                        /* the arena's lock was not free in time */
     int too_large;                   /* no room can ever be found for it */
@@ -83,8 +82,7 @@ void draft_sent(zi_draft *draft);
 void draft_dropped(zi_draft *draft);
 
 /* codec.c */
-int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, int keeps_received, uint64_t deadline,
-                 uint64_t patience);
+int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, uint64_t deadline, uint64_t patience);
 PyObject *message_decode(zi_arena_object *arena, const zi_message *message);
 PyObject *native_send_handle(PyObject *module, PyObject *queue);
 

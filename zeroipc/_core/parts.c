@@ -123,7 +123,7 @@ static PyObject *shelf_view(zi_arena_object *arena, const zi_message *message, z
     return view;
 }
 
-/* What the pickler gets for a part.  An array that has a block to itself may be moved on. */
+/* What the pickler gets for a part.  An array that has a block to itself shows it as bytes. */
 static PyObject *part_buffer(zi_arena_object *arena, const zi_message *message, zi_shelf *shelf, const zi_part *part)
 {
     if (part->array && shelf->parts[part->block] == 1) {

@@ -151,7 +151,7 @@ def parts_check(shelf: Shelf, parts: list[tuple[int, int, int, int, int]]) -> Co
 def part_buffer(shelf: Shelf, part: tuple[int, int, int, int, int], alone: bool) -> Any:
     """Return what the pickler gets for a part.
 
-    An array that has a block to itself, *alone*, may be moved on.
+    An array that has a block to itself, *alone*, shows it as an array of bytes.
     """
     index, readonly, array, offset, nbytes = part
     if array and alone:

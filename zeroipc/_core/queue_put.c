@@ -41,7 +41,7 @@ static PyObject *put_object(zi_queue_object *self, PyObject *object, uint64_t de
     uint32_t done;
     if (self->spilling) return spill(self, object);
     int bounded = is_bounded(self);
-    if (draft_encode(&draft, self->arena, object, 0, bounded ? deadline : 0, deadline) < 0) {
+    if (draft_encode(&draft, self->arena, object, bounded ? deadline : 0, deadline) < 0) {
         if (draft.busy && bounded)
             return PyErr_Clear(), native_raise(self->arena->state, ZI_FULL, &self->arena->view);
         int no_room = draft.busy || (!draft.too_large && PyErr_ExceptionMatches(self->arena->state->arena_full));
@@ -69,7 +69,7 @@ PyObject *queue_put_now(PyObject *object, PyObject *args)
     zi_draft draft;
     uint32_t done;
     if (!is_made(self) || !PyArg_ParseTuple(args, "OO:_put_now", &item, &timeout) || native_deadline(timeout, &deadline) < 0 ||
-        draft_encode(&draft, self->arena, item, 0, deadline, deadline) < 0)
+        draft_encode(&draft, self->arena, item, deadline, deadline) < 0)
         return NULL;
     zi_status status = queue_send(self, &draft.message, 1, &done, 1, deadline);
     if (status == ZI_OK) {
@@ -98,14 +98,13 @@ PyObject *queue_put_nowait(PyObject *object, PyObject *item)
 }
 
 /* _put_task(obj): put without waiting; (item number, bytes it takes), None while a process that
- * is stopped has a lock, or the arena's error.
- * Programs pass what a task returned to several others, so received arrays stay theirs. */
+ * is stopped has a lock, or the arena's error. */
 PyObject *queue_put_task(PyObject *object, PyObject *task)
 {
     zi_queue_object *self = (zi_queue_object *)object;
     zi_draft draft;
     uint32_t done;
-    if (draft_encode(&draft, self->arena, task, 1, 0, 0) < 0) {
+    if (draft_encode(&draft, self->arena, task, 0, 0) < 0) {
         if (!draft.busy) return NULL;
         PyErr_Clear();
         Py_RETURN_NONE;
@@ -138,7 +137,7 @@ typedef struct {
 static int batch_add(zi_queue_object *self, zi_batch *batch, PyObject *object, uint64_t deadline)
 {
     if (self->spilling) return 0;
-    if (draft_encode(&batch->drafts[batch->count], self->arena, object, 0, 0, deadline) < 0) {
+    if (draft_encode(&batch->drafts[batch->count], self->arena, object, 0, deadline) < 0) {
         int later = batch->drafts[batch->count].busy || PyErr_ExceptionMatches(self->arena->state->arena_full);
         if (!later) return -1;
         PyErr_Clear();

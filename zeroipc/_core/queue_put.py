@@ -252,13 +252,12 @@ class Puts(Handle):
         """Put without waiting; return the item number and the bytes it takes.
 
         None while a process that is stopped has a lock.
-        Programs pass what a task returned to several others, so received arrays stay theirs.
         When a signal handler's exception cut it short, call it again with the same object: it
         is put once.
         """
         blocks = self._view("_put_task").blocks
         if self._task is None or self._task[0] is not obj or not self._task[1].went:
-            draft = Draft(self._home(), 0, 0, keeps_received=True)
+            draft = Draft(self._home(), 0, 0)
             self._task = obj, draft.message
             try:
                 status = self._send(draft, obj, False, 0)
