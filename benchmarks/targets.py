@@ -71,6 +71,7 @@ TARGETS = (
     Target("named-semaphore", "ratio", at_least=1 / 1.5),
     Target("named-event", "ratio", at_least=3),
     Target("named-queue", "own_ns", at_most=400),
+    Target("named-find", "growth", at_most=1.5),  # linear in the names
     Target("named-event-turns", "ratio", at_least=3),
     Target("named-condition-turns", "ratio", at_least=3),
 )

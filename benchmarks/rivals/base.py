@@ -95,6 +95,10 @@ class Rival:
         """Two sides that take turns by means of *kind*, "event" or "condition"."""
         return None
 
+    def names(self, count: int) -> tuple[Step, Step] | None:
+        """How to find the last of *count* names, and to add one more, each at most 200 times."""
+        return None
+
     def first_result(self) -> str | None:
         """Source that imports the library and defines start() and stop().
 

@@ -42,6 +42,9 @@ class ZeroIPC(Rival):
     def turns(self, kind: str) -> tuple[Turns, Turns] | None:
         return zeroipc_structures.turns(kind)
 
+    def names(self, count: int) -> tuple[Step, Step] | None:
+        return zeroipc_structures.names(count)
+
     def first_result(self) -> str | None:
         return FIRST_RESULT.format(method=self.method)
 

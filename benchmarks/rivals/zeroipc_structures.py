@@ -120,6 +120,24 @@ OPERATIONS: dict[str, Callable[[Any], Step]] = {
 }
 
 
+def names(count: int) -> tuple[Step, Step]:
+    from zeroipc import Memory
+
+    mem = Memory.create(f"zi-bench-{os.getpid()}-{count}", NBYTES, max_entries=count + 200)
+    Finalize(None, mem.unlink, exitpriority=0)
+    for number in range(count):
+        mem.add(f"name {number}", 8, len)
+
+    def find(_: int) -> None:
+        if mem.find(f"name {count - 1}") is None:
+            raise AssertionError(f"the name must be found: {count=}")
+
+    def add(i: int) -> None:
+        mem.add(f"more {i}", 8, len)
+
+    return find, add
+
+
 def turns(kind: str) -> tuple[Any, Any] | None:
     import zeroipc
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from statistics import median
 from time import perf_counter
 
 from benchmarks import limits
@@ -89,6 +90,25 @@ def answer(cue: Cue, side: Turns, count: int) -> None:
         give()
 
 
+def discovery(rival: Rival, count: int) -> Sample | None:
+    """Find the last of so many names, and add one more, with 10, 100 and 1,000 in the table.
+
+    `growth` is how much longer a search takes for ten times the names, over ten: 1 is linear.
+    """
+    found: dict[int, float] = {}
+    extra: dict[str, float] = {}
+    for names in (10, 100, 1000):
+        steps = rival.names(names)
+        if steps is None:
+            return None
+        find, add = steps
+        found[names] = median(laps(count, find))
+        extra[f"find_{names}_us"] = found[names] * 1e6
+        extra[f"add_{names}_us"] = median(laps(min(count, 200), add)) * 1e6
+    extra["growth"] = found[1000] / found[100] / 10
+    return Sample(found[100], extra=extra)
+
+
 OPERATIONS = {
     "map-get": "look up one of 1,000 keys; the standard library with a Manager's dict",
     "map-set": "set the value of one of 1,000 keys; the standard library with a Manager's dict",
@@ -117,6 +137,13 @@ SCENARIOS = (
             limits.call(),
         )
         for kind, what in OPERATIONS.items()
+    ),
+    Scenario(
+        "named-find",
+        "find the last of 100 names in a segment",
+        discovery,
+        Counts(200, 50, 5),
+        limits.call(),
     ),
     *(
         Scenario(
