@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,10 @@ from zeroipc import Memory
 # No deadline: how long an example takes depends on what else runs on the machine.
 settings.register_profile("zeroipc", deadline=None, print_blob=True)
 settings.load_profile("zeroipc")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts jobs in the background so, and all children inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = itertools.count()
 
