@@ -85,6 +85,26 @@ def test_everybody_calls_and_serves(memory: Memory, start_peer: StartPeer) -> No
     serving.kill()  # idle: all calls were made and done
 
 
+def test_calls_are_served_in_the_order_in_which_they_were_made(memory: Memory, peer: Peer) -> None:
+    function = Function(memory, "triple", "i4", "i4", slots=2)
+    first, second = function.submit(1), function.submit(2)
+    peer.ask("function.serve", "triple", "i4", "i4", 1)
+    assert first.result() == 4
+    third = function.submit(3)  # into the first slot
+    peer.ask("function.serve", "triple", "i4", "i4", 1)
+    assert second.result() == 7
+    assert not third.done()
+    peer.ask("function.serve", "triple", "i4", "i4", 1)
+    assert third.result() == 10
+    fourth = function.submit(-1)
+    peer.ask("function.post", "triple", "i4", "i4", 5)
+    served: list[int] = []
+    for _ in range(2):
+        assert function.serve_one(lambda x: served.append(x) or x)  # type: ignore[func-returns-value]
+    assert served == [-1, 5]
+    assert fourth.result() == -1
+
+
 def test_several_arguments_are_a_struct(memory: Memory, peer: Peer) -> None:
     function = Function(memory, "sum", ("i8", "i8"), "i8", slots=1)
     with ThreadPoolExecutor(1) as pool:

@@ -13,7 +13,7 @@ from zeroipc.sync import Barrier, Event, Latch, Once
 
 pytestmark = pytest.mark.usefixtures("backend")
 StartPeer = Callable[..., Peer]
-TURNS = 300
+TURNS = 700
 
 
 # --- barrier

@@ -80,8 +80,8 @@ def test_who_excludes_whom(memory: Memory, peer: Peer, by_peer: bool) -> None:
 def test_nobody_reads_while_somebody_writes(memory: Memory, start_peer: StartPeer) -> None:
     lock, values = RWLock(memory, "lock"), Array(memory, "values", 32, np.int64)
     writer, reader = start_peer(memory), start_peer(memory)
-    writer.start("rwlock.write", "lock", "values", 2000)
-    reader.start("rwlock.read", "lock", "values", 2000)
+    writer.start("rwlock.write", "lock", "values", 20_000)
+    reader.start("rwlock.read", "lock", "values", 20_000)
     for _ in range(300):
         with lock.read():
             assert len(set(values.tolist())) == 1
@@ -89,8 +89,20 @@ def test_nobody_reads_while_somebody_writes(memory: Memory, start_peer: StartPee
             values += 1
     writer.answer()
     reader.answer()
-    assert values.tolist() == [2300] * 32
+    assert values.tolist() == [20_300] * 32
     assert peer_is_free(reader, "lock")
+
+
+def test_a_writer_waits_until_the_readers_have_left(memory: Memory, peer: Peer) -> None:
+    lock, values = RWLock(memory, "lock"), Array(memory, "values", 2, np.int64)
+    with lock.read():
+        peer.start("rwlock.write", "lock", "values", 1)
+        while not lock.writing and not values[1]:
+            pass
+        assert not lock.try_read()
+        assert [values[1] for _ in range(5000)] == [0] * 5000
+    peer.answer()
+    assert values[1] == 1
 
 
 def peer_is_free(peer: Peer, name: str) -> bool:
@@ -163,17 +175,17 @@ def test_watchers_see_whole_values(memory: Memory, start_peer: StartPeer) -> Non
     level = Signal(memory, "level", WIDE, wide(0))
     setter, watcher = start_peer(memory), start_peer(memory)
     watcher.start("signal.watch", "level", "r24", -1)
-    setter.start("signal.set_range", "level", "r24", 1, 2000)
+    setter.start("signal.set_range", "level", "r24", 1, 20_000)
     version = 0
     for i in range(200):
-        level.set(wide(10_000 + i))
+        level.set(wide(100_000 + i))
         seen, value = level.read()
         assert seen > version
-        assert 0 < whole(value) < 10_200
+        assert 0 < whole(value) < 100_200
         version = seen
     setter.answer()
     level.set(wide(-1))
-    assert watcher.answer() == ["2201"]
+    assert watcher.answer() == ["20201"]
 
 
 def test_a_sleeper_sees_that_the_peer_sets_a_signal(memory: Memory, peer: Peer) -> None:

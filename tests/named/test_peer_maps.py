@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tests.support.peer import Peer
-from zeroipc import Map, Memory, Set
+from zeroipc import Map, Memory, Set, StalledError
 
 pytestmark = pytest.mark.usefixtures("backend")
 StartPeer = Callable[..., Peer]
@@ -106,7 +107,7 @@ def test_keys_come_and_go_in_a_crowd(memory: Memory, start_peer: StartPeer, valu
     shared: Any = Set(memory, "m", 16, "i4") if value == "-" else Map(memory, "m", 16, "i4", value)
     peers = [start_peer(memory) for _ in range(2)]
     for number, peer in enumerate(peers):
-        peer.start("map.churn", "m", "i4", value, 1000 * number, 5, 20_000, number)
+        peer.start("map.churn", "m", "i4", value, 1000 * number, 5, 100_000, number)
     for turn in range(2000):
         key = 5000 + turn % 5
         if value == "-":
@@ -125,8 +126,8 @@ def test_keys_come_and_go_in_a_crowd(memory: Memory, start_peer: StartPeer, valu
 def test_readers_see_no_value_of_another_key(memory: Memory, start_peer: StartPeer) -> None:
     shared = Map(memory, "m", 8, "i4", "i4")
     reader, writer = start_peer(memory), start_peer(memory)
-    writer.start("map.churn", "m", "i4", "i4", 20, 3, 20_000, 0)
-    reader.start("map.watch", "m", "i4", "i4", 7, 50_000)
+    writer.start("map.churn", "m", "i4", "i4", 20, 3, 200_000, 0)
+    reader.start("map.watch", "m", "i4", "i4", 7, 300_000)
     for turn in range(1500):
         shared[7] = 700 + turn % 100
         assert shared.get(21, 2100) // 100 == 21
@@ -134,3 +135,38 @@ def test_readers_see_no_value_of_another_key(memory: Memory, start_peer: StartPe
     reader.answer()
     writer.answer()
     assert dict(shared) == {}
+
+
+def test_who_needs_a_claimed_entry_waits_for_it(memory: Memory, peer: Peer) -> None:
+    shared = Map(memory, "m", 4, "i4", "i4")
+    shared.update({1: 10, 2: 20})
+    with ThreadPoolExecutor(1) as pool:
+        for key in (1, 3):  # there already, and new
+            entry = peer.number("map.claim", "m", "i4", "i4", key)
+            found = pool.submit(shared.get, key)
+            assert shared[2] == 20
+            peer.ask("map.publish", "m", "i4", "i4", entry, 30)
+            assert found.result() == 30
+        entry = peer.number("map.claim", "m", "i4", "i4", 3)
+        stored = pool.submit(shared.insert, 3, 40)
+        peer.ask("map.publish", "m", "i4", "i4", entry, 35)
+        stored.result()
+        assert shared[3] == 40
+        entry = peer.number("map.claim", "m", "i4", "i4", 1)
+        erased = pool.submit(shared.pop, 1)
+        peer.ask("map.publish", "m", "i4", "i4", entry, 50)
+        assert erased.result() == 50
+    assert dict(shared) == {2: 20, 3: 40}
+
+
+def test_who_waits_in_vain_is_told(memory: Memory, peer: Peer) -> None:
+    shared = Map(memory, "m", 4, "i4", "i4")
+    shared.update({1: 10, 2: 20})
+    peer.ask("map.claim", "m", "i4", "i4", 1)
+    peer.kill()
+    with pytest.raises(StalledError, match="'m'"):
+        shared[1] = 11
+    shared[2] = 22
+    shared.repair()
+    assert dict(shared) == {2: 22}
+    assert [shared.try_insert(key, key) for key in (1, 3, 4, 5)] == [True, True, True, False]

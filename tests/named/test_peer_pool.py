@@ -70,6 +70,18 @@ def test_each_waits_for_a_node_of_the_other(memory: Memory, peer: Peer) -> None:
             mine.append(waiter.result())
 
 
+def test_a_peer_that_slept_does_not_take_two_nodes_for_free(memory: Memory, peer: Peer) -> None:
+    """The first free node is the same again, but not the second: the count of changes tells."""
+    pool = Pool(memory, "pool", 3, "i4")
+    look = peer.numbers("pool.look", "pool", "i4")
+    first, second = pool.allocate(), pool.allocate()
+    first.free()
+    assert peer.numbers("pool.look", "pool", "i4")[0] % 2**32 == look[0] % 2**32
+    assert peer.number("pool.swap", "pool", "i4", *look) == 0
+    assert [pool.allocate().detach(), pool.allocate().detach()] == [0, 2]
+    assert second.index == 1
+
+
 @pytest.mark.parametrize("capacity", [4, 12])
 def test_a_node_has_one_owner(
     memory: Memory, start_peer: Callable[..., Peer], capacity: int
@@ -78,8 +90,8 @@ def test_a_node_has_one_owner(
     peers = [start_peer(memory) for _ in range(2)]
     held = capacity // 4
     for number, peer in enumerate(peers):
-        peer.start("pool.churn", "pool", "r24", held, number + 1, 5000)
-    for turn in range(1000):
+        peer.start("pool.churn", "pool", "r24", held, number + 1, 100_000)
+    for turn in range(2000):
         nodes = [pool.allocate() for _ in range(held)]
         for node in nodes:
             node["words"] = -turn - node.index

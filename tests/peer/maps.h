@@ -257,6 +257,28 @@ static void map_erase_command(char **word) {
     answer("%d", map_erase(&map, &key, false));
 }
 
+/* map.claim NAME KEY VALUE k: makes an entry for k, or that of k, INSERTING, with the key in it;
+ * answers which; map.publish NAME KEY VALUE ENTRY v: gives it this value */
+static void map_claim(char **word) {
+    Map map = map_of(word[0], word[1], word[2]);
+    Element key = parse_element(map.key, word[3]);
+    Walk walk = map_walk(&map, &key);
+    int64_t i = walk.found >= 0 ? walk.found : walk.noted;
+    if (i < 0 || !claim_entry(&map, i, walk.found >= 0 ? SLOT_OCCUPIED : walk.noted_state)) {
+        fail("no entry for %s", word[3]);
+    }
+    memcpy(map_entry(&map, i) + map.key_at, key.bytes, map.key.nbytes);
+    answer("%" PRId64, i);
+}
+
+static void map_publish(char **word) {
+    Map map = map_of(word[0], word[1], word[2]);
+    Element value = parse_element(map.value, word[4]);
+    memcpy(map_entry(&map, number(word[3])) + map.value_at, value.bytes, map.value.nbytes);
+    publish_entry(&map, number(word[3]), SLOT_OCCUPIED);
+    answer("");
+}
+
 static void map_size_command(char **word) {
     const MapHeader *header = structure(word[0], sizeof *header, NULL);
     answer("%" PRIu32, header->size);
@@ -314,6 +336,8 @@ static const Command MAP_COMMANDS[] = {
     {"map.put", 5, map_put_command},
     {"map.get", 4, map_get_command},
     {"map.erase", 4, map_erase_command},
+    {"map.claim", 4, map_claim},
+    {"map.publish", 5, map_publish},
     {"map.size", 1, map_size_command},
     {"map.put_range", 5, map_put_range},
     {"map.churn", 7, map_churn},

@@ -113,6 +113,21 @@ static void pool_try_allocate_command(char **word) {
     }
 }
 
+/* pool.look NAME TYPE: steps 1 to 3 of allocating, answers head and next; pool.swap NAME TYPE HEAD
+ * NEXT: step 4, answers whether nothing had happened in between */
+static void pool_look(char **word) {
+    Pool pool = pool_of(word[0], word[1]);
+    uint64_t head = atomic_load(&pool.header->free_head);
+    answer("%" PRIu64 " %" PRIu32, head, *node_next(&pool, (uint32_t)head));
+}
+
+static void pool_swap(char **word) {
+    Pool pool = pool_of(word[0], word[1]);
+    uint64_t head = (uint64_t)number(word[2]);
+    uint64_t next = moved_head(head, (uint32_t)number(word[3]));
+    answer("%d", atomic_compare_exchange_strong(&pool.header->free_head, &head, next));
+}
+
 static void pool_free_command(char **word) {
     Pool pool = pool_of(word[0], word[1]);
     uint32_t i = (uint32_t)number(word[2]);
@@ -168,6 +183,8 @@ static const Command POOL_COMMANDS[] = {
     {"pool.create", 3, pool_create},
     {"pool.allocate", 2, pool_allocate_command},
     {"pool.try_allocate", 2, pool_try_allocate_command},
+    {"pool.look", 2, pool_look},
+    {"pool.swap", 4, pool_swap},
     {"pool.free", 3, pool_free_command},
     {"pool.set", 4, pool_set},
     {"pool.get", 3, pool_get},
