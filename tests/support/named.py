@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,7 +18,13 @@ MODULES = {"native": _backend.NATIVE_NAMED, "pure": _backend.PURE_NAMED}
 NO_NATIVE = pytest.mark.skipif(
     find_spec(_backend.NATIVE_NAMED) is None, reason="the C extension is not built"
 )
-BACKENDS = [pytest.param("native", marks=NO_NATIVE), "pure"]
+_WANTED = os.environ.get("ZEROIPC_BACKEND", "auto")
+BACKENDS = [
+    pytest.param(name, marks=NO_NATIVE if name == "native" else ())
+    for name in MODULES
+    if _WANTED in ("auto", name)
+]
+"""Those to test: both, unless ZEROIPC_BACKEND chooses."""
 MIXED = ["native" if find_spec(_backend.NATIVE_NAMED) else "pure", "pure"]
 """Both backends, where both are there: processes take them in turn."""
 
