@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -246,3 +247,23 @@ def drained(items: Any) -> list[int]:
     while (item := items.try_pop()) is not None:
         found.append(whole(item))
     return found
+
+
+@each_kind
+@pytest.mark.parametrize("version, slots", [(1, 64), (2, 1), (2, 2)])
+def test_in_old_tables_and_without_room_for_sleepers(
+    kind: Kind, make_memory: Callable[..., Memory], start_peer: StartPeer, version: int, slots: int
+) -> None:
+    memory = make_memory(65536, version=version, max_entries=slots)
+    items = kind.type(memory, "items", 2, np.int64)
+    peer = start_peer()
+    assert peer.numbers("open", memory.name) == [version, 65536, slots]
+    for i in range(10):
+        with ThreadPoolExecutor(1) as pool:
+            waiter = pool.submit(items.pop)
+            peer.ask("push", kind.name, "items", "i8", i)
+            assert waiter.result() == i
+        peer.start("pop", kind.name, "items", "i8")
+        items.push(-i)
+        assert peer.answer() == [str(-i)]
+    assert set(peer.ask("names")) <= {"items", ".wait"}
