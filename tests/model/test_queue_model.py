@@ -134,6 +134,8 @@ class QueueMachine(RuleBasedStateMachine):
     def shut(self, which: int, immediate: bool) -> None:
         self.queues[which]._shutdown(immediate)
         self.state = "gone" if immediate else "shut"
+        if immediate:
+            self.model.clear()
 
     @invariant()
     def sizes_agree(self) -> None:

@@ -6,7 +6,6 @@ import gc
 import itertools
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, wait
 from multiprocessing import get_context
@@ -117,18 +116,22 @@ def test_callbacks_run_in_the_managers_thread_and_may_use_the_executor(pool: Any
     assert {name for _, name in told} <= {"zeroipc-manager", threading.current_thread().name}
 
 
-def test_a_callback_that_raises_stops_nothing(pool: Any, caplog: pytest.LogCaptureFixture) -> None:
-    for error in (ValueError("v"), SystemExit(3)):
+def test_a_callback_that_raises_stops_nothing(
+    pool: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    for number, error in enumerate((ValueError("v"), SystemExit(3))):
         told = threading.Event()
 
         def callback(_: object, error: BaseException = error, told: Any = told) -> None:
             told.set()
             raise error
 
-        future = pool.submit(time.sleep, 0.01)
+        gate = tmp_path / str(number)  # one that is added to a future that is done runs at once
+        future = pool.submit(tasks.wait_for_file, str(gate))
         future.add_done_callback(callback)
+        gate.touch()
         told.wait()
-        assert future.result() is None
+        assert future.result() == str(gate)
         assert pool.submit(tasks.echo, 1).result() == 1
     pool.shutdown()
     assert len(caplog.records) == 2

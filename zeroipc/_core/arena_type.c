@@ -54,9 +54,9 @@ static void arena_dealloc(PyObject *object)
 static PyObject *arena_create_queue(PyObject *object, PyObject *args)
 {
     zi_arena_object *self = (zi_arena_object *)object;
-    unsigned int maxsize, noting;
+    uint32_t maxsize, noting;
     int named;
-    if (!PyArg_ParseTuple(args, "IIp:create_queue", &maxsize, &noting, &named)) return NULL;
+    if (!PyArg_ParseTuple(args, "O&O&p:create_queue", native_u32, &maxsize, native_u32, &noting, &named)) return NULL;
     uint32_t slot = 0, generation = 0;
     zi_status status;
     ZI_PATIENTLY(status, queue_create(&self->view, maxsize, noting, (uint32_t)named, &slot, &generation, until));

@@ -162,11 +162,10 @@ static inline zi_status queue_put(zi_view *view, uint32_t slot, uint32_t generat
 
 /* --- Get ------------------------------------------------------------------------------ */
 
-/* Under Q: get one message. */
+/* Under Q: get one message; from a queue that is shut at once, to drop it. */
 static inline zi_status get_locked(zi_view *view, uint32_t slot, zi_message *message)
 {
     zi_queue *queue = &view->queues[slot];
-    if (queue->state == ZI_STATE_SHUT_NOW) return ZI_SHUT;
     zi_cursor at = cursor_load(&queue->head), tail = cursor_load(&queue->tail);
     if (at.item == tail.item) return queue->state == ZI_STATE_OPEN ? ZI_EMPTY : ZI_SHUT;
     uint32_t left = at.chunk;
@@ -176,7 +175,7 @@ static inline zi_status get_locked(zi_view *view, uint32_t slot, zi_message *mes
         if (message->blocks[i] >= view->arena->blocks_used) return ZI_DAMAGED;
         ZI_STORE(view->blocks[message->blocks[i]].owner, view->me);
     }
-    uint64_t *cell = get_tally(view, queue, at.item);
+    uint64_t *cell = queue->state == ZI_STATE_SHUT_NOW ? NULL : get_tally(view, queue, at.item);
     get_claim(view, queue, message->claimant, at.item);
     at.item++;
     ZI_POINT("get.before_commit");
@@ -201,6 +200,7 @@ static inline zi_status queue_get(zi_view *view, uint32_t slot, uint32_t generat
     zi_status status = queue_lock(view, slot, deadline);
     if (status != ZI_OK) return status;
     status = queue_check(view, queue, generation);
+    if (status == ZI_OK && queue->state == ZI_STATE_SHUT_NOW) status = ZI_SHUT;
     while (status == ZI_OK && *done < count) {
         status = get_locked(view, slot, &messages[*done]);
         *done += status == ZI_OK;

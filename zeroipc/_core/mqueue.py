@@ -223,10 +223,8 @@ def queue_put(
 
 
 def get_locked(view: View, slot: int, message: Message) -> Status:
-    """Under Q: get one message."""
+    """Under Q: get one message; from a queue that is shut at once, to drop it."""
     queue = view.queues[slot]
-    if queue.state == STATE_SHUT_NOW:
-        return Status.SHUT
     head, tail = cursor_load(queue.head), cursor_load(queue.tail)
     if head.item == tail.item:
         return Status.EMPTY if queue.state == STATE_OPEN else Status.SHUT
@@ -237,7 +235,7 @@ def get_locked(view: View, slot: int, message: Message) -> Status:
         if number >= view.arena.blocks_used:
             return Status.DAMAGED
         view.blocks[number].owner = view.me
-    cell = get_tally(view, queue, at.item)
+    cell = None if queue.state == STATE_SHUT_NOW else get_tally(view, queue, at.item)
     get_claim(view, queue, message.claimant, at.item)
     after = cursor_pack(at.item + 1, at.chunk, at.offset)
     queue.head = after
@@ -266,6 +264,8 @@ def queue_get(
     def work() -> Status:
         nonlocal room, following
         status, went = queue_check(view, queue, generation), 0
+        if status is OK and queue.state == STATE_SHUT_NOW:
+            status = Status.SHUT
         while status is OK and went < len(messages):
             status = get_locked(view, slot, messages[went])
             went += status is OK

@@ -121,6 +121,9 @@ PyObject *native_raise(zi_state *state, zi_status status, const zi_view *view);
         }                                                                           \
     } while (0)
 
+/* status.c: an argument of 32 bits, for "O&", as "I" takes it, but that checks nothing. */
+int native_u32(PyObject *number, void *found);
+
 /* patience.c */
 uint64_t lock_deadline(uint64_t deadline);
 int native_deadline(PyObject *timeout, uint64_t *deadline);

@@ -5,6 +5,8 @@
  * for signals.  Nothing of Python runs while a shared lock is held. */
 #include "queue_type.h"
 
+#include <math.h>
+
 /* *timeout* in seconds, None for ever; negative is zero, as in the standard library. */
 int native_deadline(PyObject *timeout, uint64_t *deadline)
 {
@@ -12,6 +14,10 @@ int native_deadline(PyObject *timeout, uint64_t *deadline)
     if (timeout == NULL || timeout == Py_None) return 0;
     double seconds = PyFloat_AsDouble(timeout);
     if (seconds == -1.0 && PyErr_Occurred()) return -1;
+    if (isnan(seconds)) {
+        PyErr_SetString(PyExc_ValueError, "timeout must be a number of seconds: timeout=nan");
+        return -1;
+    }
     if (seconds < 0) seconds = 0;
     if (seconds < 1e9) *deadline = zi_now() + (uint64_t)(seconds * 1e9);
     return 0;

@@ -25,6 +25,8 @@ def deadline_of(timeout: float | None) -> int:
     if timeout is None:
         return FOREVER
     seconds = max(math.ldexp(timeout, 0), 0.0)  # float() would also take a str
+    if math.isnan(seconds):
+        raise ValueError("timeout must be a number of seconds: timeout=nan")
     return now() + int(seconds * 1e9) if seconds < 1e9 else FOREVER
 
 

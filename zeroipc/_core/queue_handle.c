@@ -75,8 +75,8 @@ PyObject *queue_attach(PyObject *object, PyObject *args)
 {
     zi_queue_object *self = (zi_queue_object *)object;
     PyObject *arena;
-    unsigned int slot, generation;
-    if (!PyArg_ParseTuple(args, "OII:_attach", &arena, &slot, &generation)) return NULL;
+    uint32_t slot, generation;
+    if (!PyArg_ParseTuple(args, "OO&O&:_attach", &arena, native_u32, &slot, native_u32, &generation)) return NULL;
     zi_state *state = PyModule_GetState(PyType_GetModuleByDef(Py_TYPE(self), &native_module));
     if (Py_TYPE(arena) != state->arena_type || self->arena)
         return PyErr_Format(PyExc_TypeError, "_attach() takes an Arena, once");

@@ -91,10 +91,15 @@ PyObject *queue_put_py(PyObject *object, PyObject *const *args, Py_ssize_t nargs
     return put_object(self, item, deadline);
 }
 
-PyObject *queue_put_nowait(PyObject *object, PyObject *item)
+PyObject *queue_put_nowait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names)
 {
     zi_queue_object *self = (zi_queue_object *)object;
-    return self->closed ? raise_closed(self) : put_object(self, item, 0);
+    if (self->closed) return raise_closed(self);
+    PyObject *item = find_first(args, nargs, names, "obj");
+    if (item == NULL) return NULL;
+    Py_ssize_t count = nargs + (names ? PyTuple_GET_SIZE(names) : 0);
+    if (count != 1) return PyErr_Format(PyExc_TypeError, "takes at most 1 argument: %zd given", count);
+    return put_object(self, item, 0);
 }
 
 /* _put_task(obj): put without waiting; (item number, bytes it takes), None while a process that

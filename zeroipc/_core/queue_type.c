@@ -22,17 +22,17 @@ static PyObject *queue_shutdown(PyObject *object, PyObject *now)
 
 static PyMethodDef queue_methods[] = {
     {"put", (PyCFunction)(void (*)(void))queue_put_py, METH_FASTCALL | METH_KEYWORDS,
-     "put(obj, block=True, timeout=None)\n\nPut obj into the queue; Full when there is no room in time."},
-    {"put_nowait", queue_put_nowait, METH_O, "put_nowait(obj)\n\nThe same as put(obj, False)."},
+     "put($self, /, obj, block=True, timeout=None)\n--\n\nPut obj into the queue; Full when there is no room in time."},
+    {"put_nowait", (PyCFunction)(void (*)(void))queue_put_nowait, METH_FASTCALL | METH_KEYWORDS, "put_nowait($self, /, obj)\n--\n\nThe same as put(obj, False)."},
     {"put_many", (PyCFunction)(void (*)(void))queue_put_many, METH_FASTCALL | METH_KEYWORDS,
-     "put_many(items, block=True, timeout=None)\n\nPut the items in order; return how many went in before the time "
+     "put_many($self, /, items, block=True, timeout=None)\n--\n\nPut the items in order; return how many went in before the time "
      "was over.\n\nFull when not even the first did; an error when one cannot be pickled, after those before it."},
     {"get", (PyCFunction)(void (*)(void))queue_get_py, METH_FASTCALL | METH_KEYWORDS,
-     "get(block=True, timeout=None)\n\nTake the next object; Empty when none comes in time."},
-    {"get_nowait", queue_get_nowait, METH_NOARGS, "get_nowait()\n\nThe same as get(False)."},
+     "get($self, /, block=True, timeout=None)\n--\n\nTake the next object; Empty when none comes in time."},
+    {"get_nowait", queue_get_nowait, METH_NOARGS, "get_nowait($self, /)\n--\n\nThe same as get(False)."},
     {"get_many", (PyCFunction)(void (*)(void))queue_get_many, METH_FASTCALL | METH_KEYWORDS,
-     "get_many(limit, block=True, timeout=None)\n\nWait for one object, then take up to *limit* that are there."},
-    {"qsize", queue_qsize, METH_NOARGS, "qsize()\n\nHow many objects are in the queue, at some moment."},
+     "get_many($self, /, limit, block=True, timeout=None)\n--\n\nWait for one object, then take up to *limit* that are there."},
+    {"qsize", queue_qsize, METH_NOARGS, "qsize($self, /)\n--\n\nHow many objects are in the queue, at some moment."},
     {"_put_now", queue_put_now, METH_VARARGS, "_put_now(obj, timeout): for what was spilled."},
     {"_poll", queue_poll, METH_O, "_poll(timeout): wait until a get would not; whether it would not."},
     {"_poll_room", queue_poll_room, METH_O, "_poll_room(timeout): the same for a put."},

@@ -17,7 +17,7 @@ extern PyGetSetDef queue_getset[];
 PyObject *queue_put_py(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names);
 PyObject *queue_get_py(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names);
 PyObject *queue_get_many(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names);
-PyObject *queue_put_nowait(PyObject *object, PyObject *argument);
+PyObject *queue_put_nowait(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names);
 PyObject *queue_get_nowait(PyObject *object, PyObject *argument);
 PyObject *queue_put_many(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *names);
 PyObject *queue_put_now(PyObject *object, PyObject *argument);

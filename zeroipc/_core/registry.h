@@ -150,6 +150,27 @@ static inline zi_status queue_hold(zi_view *view, uint32_t slot, uint32_t genera
     return status;
 }
 
+#define ZI_DROP_MANY 8
+
+/* Drop what is queued in a queue that is shut at once, a few messages per visit of Q.  Who dies
+ * in between leaves them to whoever shuts it again, or to the queue's end. */
+static inline zi_status queue_drop(zi_view *view, uint32_t slot, uint32_t generation, uint64_t deadline)
+{
+    unsigned char payload[ZI_INLINE_MAX];
+    zi_message message = {.payload = payload, .claimant = ZI_NONE};
+    for (;;) {
+        zi_status status = queue_lock(view, slot, deadline);
+        if (status != ZI_OK) return status;
+        status = queue_check(view, &view->queues[slot], generation);
+        for (int dropped = 0; status == ZI_OK && dropped < ZI_DROP_MANY; dropped++) {
+            status = get_locked(view, slot, &message);
+            for (uint32_t i = 0; status == ZI_OK && i < message.nblocks; i++) block_free(view, message.blocks[i]);
+        }
+        queue_unlock(view, slot);
+        if (status != ZI_OK) return status == ZI_SHUT ? ZI_OK : status;
+    }
+}
+
 /* Refuse further puts; with *now* drop what is queued as well, and wake everybody. */
 static inline zi_status queue_shut(zi_view *view, uint32_t slot, uint32_t generation, int now, uint64_t deadline)
 {
@@ -166,7 +187,7 @@ static inline zi_status queue_shut(zi_view *view, uint32_t slot, uint32_t genera
     wait_wake(&queue->items_seq, INT32_MAX);
     wait_wake(&queue->room_seq, INT32_MAX);
     wait_wake(&queue->done_seq, INT32_MAX);
-    return status;
+    return now && status == ZI_OK ? queue_drop(view, slot, generation, deadline) : status;
 }
 
 /* --- Tasks of a joinable queue: queued items and those taken and not yet done ----------- */

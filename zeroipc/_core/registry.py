@@ -30,12 +30,12 @@ from .layout import (
     STATE_SHUT,
     STATE_SHUT_NOW,
 )
-from .mqueue import queue_check, queue_locked
+from .mqueue import get_locked, queue_check, queue_locked
 from .mutex import TICK_NS, mutex_init
 from .notes import queue_tally, tally_open, tally_pack
 from .participant import holding_any, holding_clear, holding_set, identity_index
 from .records import SharedQueue
-from .ring import cursor_pack, queue_size
+from .ring import Message, cursor_pack, queue_size
 from .status import OK, Status
 from .sweep import arena_tick
 from .wait import (
@@ -201,6 +201,31 @@ def queue_hold(view: View, slot: int, generation: int, deadline: int) -> Status:
     return arena_locked(view, deadline, work) if slot < view.arena.queues_used else Status.STALE
 
 
+DROP_MANY = 8
+
+
+def queue_drop(view: View, slot: int, generation: int, deadline: int) -> Status:
+    """Drop what is queued in a queue that is shut at once, a few messages per visit of Q.
+
+    Who dies in between leaves them to whoever shuts it again, or to the queue's end.
+    """
+
+    def work() -> Status:
+        status, dropped = queue_check(view, view.queues[slot], generation), 0
+        while status is OK and dropped < DROP_MANY:
+            message = Message()
+            status = get_locked(view, slot, message)
+            for number in message.blocks if status is OK else ():
+                block_free(view, number)
+            dropped += 1
+        return status
+
+    status = OK
+    while status is OK:
+        status = queue_locked(view, slot, deadline, work)
+    return OK if status is Status.SHUT else status
+
+
 def queue_shut(view: View, slot: int, generation: int, immediate: bool, deadline: int) -> Status:
     """Refuse further puts; *immediate*: drop what is queued as well. Wakes everybody."""
     queue = view.queues[slot]
@@ -216,7 +241,7 @@ def queue_shut(view: View, slot: int, generation: int, immediate: bool, deadline
     status = queue_locked(view, slot, deadline, work)
     for wake in (queue.items, queue.room, queue.done):
         wait_wake(wake.address, EVERYBODY)
-    return status
+    return queue_drop(view, slot, generation, deadline) if immediate and status is OK else status
 
 
 # --- Tasks of a joinable queue: queued items and those taken and not yet done ---------------

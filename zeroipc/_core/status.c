@@ -28,3 +28,15 @@ PyObject *native_raise(zi_state *state, zi_status status, const zi_view *view)
     }
     return NULL;
 }
+
+int native_u32(PyObject *number, void *found)
+{
+    unsigned long value = PyLong_AsUnsignedLong(number);
+    if (PyErr_Occurred()) return 0;
+    if (value > UINT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "the number does not fit into 32 bits");
+        return 0;
+    }
+    *(uint32_t *)found = (uint32_t)value;
+    return 1;
+}

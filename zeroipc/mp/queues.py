@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_MAXSIZE_MAX = (1 << 31) - 1
+
 __all__ = ["JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
 
 __getattr__ = names_of(__name__)
@@ -128,6 +130,7 @@ class Queue(_SharedQueue, Generic[T]):
 
     Raises:
         CapacityError: the queue of this name has another maxsize, and *maxsize* is not 0.
+        OverflowError: *maxsize* is above 2**31 - 1, as in the standard library.
         ShmFullError: no memory is left for another queue.
         TypeError: the queue of this name is of another class.
     """
@@ -136,6 +139,8 @@ class Queue(_SharedQueue, Generic[T]):
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None, name: str | None = None) -> None:
         maxsize = max(maxsize, 0)
+        if maxsize > _MAXSIZE_MAX:
+            raise OverflowError(f"maxsize must be at most {_MAXSIZE_MAX}: maxsize={maxsize}")
         if name is None:
             self._create(maxsize, self._noting)
         else:
