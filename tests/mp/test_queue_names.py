@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import itertools
+import json
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -192,3 +197,66 @@ def test_many_create_or_attach_at_once(name: str, method: str) -> None:
     assert sorted(results.get() for _ in children) == [0, 1, 2, 3]
     for child in children:
         child.join()
+
+
+def test_a_record_that_is_locked_for_long(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a process that is stopped, say. Meanwhile other threads may fork."""
+    monkeypatch.setattr(named, "PATIENCE", 0.2)
+    path = record(name)
+    fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    with pytest.raises(errors.WaitTimeoutError, match="another process holds"):
+        mp.Queue(name=name)
+    monkeypatch.setattr(named, "PATIENCE", 60.0)
+    thread = threading.Thread(target=lambda: mp.Queue(name=name))
+    thread.start()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert thread.is_alive()
+    os.close(fd)
+    thread.join()
+
+
+@pytest.mark.parametrize("kind", ["directory", "symlink", "socket"])
+def test_what_is_no_file_is_no_record(name: str, kind: str) -> None:
+    path = record(name)
+    listening = socket.socket(socket.AF_UNIX)
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "symlink":
+        path.symlink_to("nowhere")
+    else:
+        listening.bind(str(path))
+    try:
+        with pytest.raises(errors.SegmentAccessError, match="regular file"):
+            mp.Queue(name=name)
+    finally:
+        listening.close()
+        path.rmdir() if kind == "directory" else path.unlink()
+
+
+@pytest.mark.parametrize("slot", [-1, 1 << 20, 1 << 40])
+def test_a_record_with_a_number_that_no_queue_has(name: str, slot: int) -> None:
+    q = mp.Queue(name=name)
+    path = record(name)
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps({**found, "slot": slot}))
+    other = mp.Queue(name=name)
+    assert other._handle != q._handle
+    other.put(1)
+    assert other.get() == 1
+
+
+def test_a_name_is_a_string() -> None:
+    bad: Any = 3
+    with pytest.raises(TypeError, match="must be a str"):
+        mp.Queue(name=bad)
+
+
+def test_a_record_that_is_nested_too_deep(name: str) -> None:
+    path = record(name)
+    path.touch(0o600)
+    path.write_text("[" * 50_000)
+    assert mp.Queue(name=name).empty()

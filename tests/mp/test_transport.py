@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -188,3 +189,48 @@ def test_what_is_no_arena_is_not_opened() -> None:
 
 def test_the_limit_is_never_below_32_mb() -> None:
     assert transport.memory_limit() >= 32 * MB
+
+
+# --- The start --------------------------------------------------------------------------------
+
+
+def test_the_name_of_an_arena_whose_maker_was_killed_goes() -> None:
+    """It was between making the file and removing its name."""
+    killed = run_python(
+        """
+        import os, signal
+        os.unlink = lambda path: (print(path, flush=True), os.kill(os.getpid(), signal.SIGKILL))
+        import zeroipc.mp as mp
+        mp.Queue()
+        """,
+        check=False,
+    )
+    stray = Path(killed.stdout.strip())
+    assert stray.exists()
+    alive = stray.with_name(f"zeroipc-{os.getpid()}-1")
+    other = stray.with_name(f"zeroipc-{os.getpid()}-other")
+    full = stray.with_name(f"{stray.name}0")
+    try:
+        for path in (alive, other):
+            path.touch()
+        full.write_text("not an arena of ours")
+        run_python("import zeroipc.mp as mp; mp.Queue()")
+        assert [path.exists() for path in (stray, alive, other, full)] == [False, True, True, True]
+    finally:
+        for path in (stray, alive, other, full):
+            path.unlink(missing_ok=True)
+
+
+def test_a_limit_of_file_sizes_is_kept() -> None:
+    source = """
+        import resource, sys
+        import numpy as np
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+        import zeroipc.mp as mp
+        q = mp.Queue()
+        q.put(np.ones(1 << 20))
+        print(q.get().sum())
+    """
+    assert float(run_python(source, 100 * MB + 1).stdout) == MB
+    failed = run_python(source, 20 * MB, check=False)
+    assert "ShmFullError: files may have 20971520 bytes" in failed.stderr

@@ -92,6 +92,8 @@ class Handle:
         if not isinstance(arena, Arena) or self._arena is not None:
             raise TypeError("_attach() takes an Arena, once")
         check_outermost("attaching to a queue")
+        if slot >= arena.view.arena.queues_used:
+            raise error_of(Status.STALE, arena.view)
         self._hold = Hold(arena, slot)
         status = queue_hold(arena.view, slot, generation, patience())
         if status is not OK:

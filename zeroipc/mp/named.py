@@ -15,10 +15,12 @@ The record goes when the last process that has the queue drops it or ends in goo
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator
 from multiprocessing import util
 from pathlib import Path
@@ -31,11 +33,15 @@ from ..errors import (
     NameTooLongError,
     OwnerDiedError,
     SegmentAccessError,
+    WaitTimeoutError,
 )
 from . import transport
 
 FOLDER = Path("/dev/shm")
 _NAME_MAX = 255
+PATIENCE = 60.0
+"""Seconds to wait for a record that another process has locked, which it does for a moment."""
+_PAUSE = 0.005
 
 
 def open_or_create(queue: Any, name: str, maxsize: int) -> None:
@@ -45,11 +51,12 @@ def open_or_create(queue: Any, name: str, maxsize: int) -> None:
         CapacityError: there is one with another maxsize, and *maxsize* is not 0.
         InvalidNameError, NameTooLongError: the name cannot be one of a file.
         SegmentAccessError: the record is not this user's alone.
-        TypeError: there is one of another class.
+        TypeError: there is one of another class, or the name is no string.
+        WaitTimeoutError: a process that is stopped has the record's lock.
     """
     path = FOLDER / record_name(name)
     _remove_strays()
-    with _locked(path) as fd:
+    with _locked(path, PATIENCE) as fd:
         record = _read(fd)
         if not _attach(queue, record):
             try:
@@ -69,6 +76,8 @@ def open_or_create(queue: Any, name: str, maxsize: int) -> None:
 
 def record_name(name: str) -> str:
     """Return the file name of the record of the queue called *name*."""
+    if not isinstance(name, str):
+        raise TypeError(f"a name must be a str: name={name!r}")
     whole = f"{transport.PREFIX}{os.geteuid()}-q-{name}"
     if not name or "/" in name or "\0" in name:
         raise InvalidNameError(f"a name must not be empty or hold '/' or NUL: name={name!r}")
@@ -82,28 +91,47 @@ def record_name(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, wait: bool = True) -> Iterator[int]:
+def _locked(path: Path, patience: float) -> Iterator[int]:
     """Open the record at *path*, made if need be, and hold its lock.
 
     Raises:
-        BlockingIOError: another process holds it, and *wait* is false.
+        WaitTimeoutError: another process held it for all of *patience* seconds.
     """
-    # No fork in between: a child would inherit the lock, and keep it.
-    with transport.no_fork():
-        fd = _open(path)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            while not _is_at(fd, path):  # it was removed while we waited
+    deadline = time.monotonic() + patience
+    while True:
+        # No fork while it is held: a child would inherit the lock, and keep it.
+        with transport.no_fork():
+            fd = _open(path)
+            try:
+                if _try_lock(fd, path):
+                    yield fd
+                    return
+            finally:
                 os.close(fd)
-                fd = _open(path)
-                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            yield fd
-        finally:
-            os.close(fd)
+        if time.monotonic() >= deadline:
+            raise WaitTimeoutError(
+                f"another process holds the record of the queue for {patience} seconds: {path}"
+            )
+        time.sleep(_PAUSE)
+
+
+def _try_lock(fd: int, path: Path) -> bool:
+    """Take the lock; false: another process has it, or removed the record meanwhile."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return _is_at(fd, path)
 
 
 def _open(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
+            raise
+        raise SegmentAccessError(f"a queue's record must be a regular file: {path}") from error
     found = os.fstat(fd)
     private = stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o600
     if private and found.st_uid == os.geteuid():
@@ -123,11 +151,13 @@ def _is_at(fd: int, path: Path) -> bool:
 
 def _read(fd: int) -> dict[str, Any]:
     """Return the record, or nothing if it is none."""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         record: dict[str, Any] = json.loads(os.pread(fd, 1 << 16, 0))
         openings = tuple((int(pid), int(number)) for pid, number in record["openings"])
         address = transport.Address(int(record["token"]), int(record["nbytes"]), openings)
         queue = (int(record["slot"]), int(record["generation"]))
+        if not all(0 <= number < 1 << 32 for number in queue):
+            return {}
         return {"class": str(record["class"]), "address": address, "queue": queue}
     return {}
 
@@ -166,7 +196,7 @@ def _remove_with(queue: Any, path: Path) -> None:
 def _remove(arena: Any, slot: int, generation: int, path: Path) -> None:
     """Remove the record, unless others have the queue or the record is of another one."""
     # Someone who is looking at it right now will take it over or leave it as a stray.
-    with contextlib.suppress(OSError), _locked(path, wait=False) as fd:
+    with contextlib.suppress(OSError), _locked(path, 0) as fd:
         record = _read(fd)
         ours = record and record["address"].token == arena.token
         if not ours or record["queue"] != (slot, generation):
@@ -179,7 +209,7 @@ def _remove(arena: Any, slot: int, generation: int, path: Path) -> None:
 def _remove_strays() -> None:
     """Remove the records whose arena is gone: all who had it were killed."""
     for path in FOLDER.glob(f"{transport.PREFIX}{os.geteuid()}-q-*"):
-        with contextlib.suppress(OSError, SegmentAccessError), _locked(path, wait=False) as fd:
+        with contextlib.suppress(OSError, SegmentAccessError), _locked(path, 0) as fd:
             record = _read(fd)
             if not record or not transport.lives(record["address"]):
                 path.unlink()

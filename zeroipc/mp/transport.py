@@ -25,7 +25,7 @@ from multiprocessing import util
 from typing import TYPE_CHECKING, Any
 
 from .._backend import transport as core
-from ..errors import OwnerDiedError, SegmentAccessError
+from ..errors import OwnerDiedError, SegmentAccessError, ShmFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,6 +83,7 @@ class Attachment:
 _attached: dict[int, Attachment] = {}
 """By token, in the order of attachment: the first is the home."""
 _lock = threading.RLock()
+_HEX = frozenset("0123456789abcdef")
 
 
 def home() -> Attachment:
@@ -207,11 +208,13 @@ def _remember(attachment: Attachment) -> Attachment:
 
 
 def _create() -> Attachment:
+    _remove_strays()
     limit = memory_limit()
-    nbytes = core.DATA_OFFSET + _address_space(limit)
+    space = _address_space(limit)
+    nbytes = core.DATA_OFFSET + space
     token = int.from_bytes(os.urandom(8), "little") >> 1
     fd = _new_file(nbytes, f"{PREFIX}{os.getpid()}-{token:x}")
-    arena = core.Arena(fd, nbytes, limit, token)
+    arena = core.Arena(fd, nbytes, min(limit, space), token)
     return Attachment(arena, fd, nbytes, (os.getpid(), fd))
 
 
@@ -225,9 +228,41 @@ def _new_file(nbytes: int, name: str) -> int:
     # What SharedMemory does, without loading it: its imports take longer than a fork.
     path = f"{_SHM}/{name}"
     fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    os.unlink(path)
+    with contextlib.suppress(FileNotFoundError):  # taken for a stray in another PID namespace
+        os.unlink(path)
     os.ftruncate(fd, nbytes)
     return fd
+
+
+def _remove_strays() -> None:
+    """Remove the names of arenas whose maker was killed before it could do so itself.
+
+    They are still empty then.
+    """
+    with contextlib.suppress(OSError):
+        for name in os.listdir(_SHM):
+            pid, _, token = name.removeprefix(PREFIX).partition("-")
+            ours = name.startswith(PREFIX) and pid.isdecimal() and set(token) <= _HEX
+            if ours and token and not _exists(int(pid)):
+                _remove_stray(f"{_SHM}/{name}")
+
+
+def _remove_stray(path: str) -> None:
+    with contextlib.suppress(OSError):
+        found = os.lstat(path)
+        mine = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+        if mine and found.st_size == 0:
+            os.unlink(path)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # it is somebody else's
+    return True
 
 
 # --- Sizes ------------------------------------------------------------------------------
@@ -257,9 +292,24 @@ def _shm_free() -> int:
 
 
 def _address_space(limit: int) -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    """Return how many bytes of blocks the file has, sparse, under this process's own limits.
+
+    Raises:
+        ShmFullError: RLIMIT_FSIZE leaves no room for the smallest arena.
+    """
     wanted = _SPACE_FACTOR * limit
-    return wanted if soft == resource.RLIM_INFINITY else min(wanted, soft // 4)
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        wanted = min(wanted, soft // 4)
+    largest, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if largest != resource.RLIM_INFINITY:
+        wanted = min(wanted, largest - largest % resource.getpagesize() - core.DATA_OFFSET)
+        if wanted < _LIMIT_MIN:
+            raise ShmFullError(
+                f"files may have {largest} bytes (ulimit -f), and an arena needs "
+                f"{core.DATA_OFFSET + _LIMIT_MIN}"
+            )
+    return wanted
 
 
 # --- Fork and exit ----------------------------------------------------------------------
