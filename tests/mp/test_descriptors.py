@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
@@ -152,3 +155,43 @@ def test_without_proc_nothing_starts() -> None:
         pytest.skip("this system lets nobody hide /proc")
     result = run_python("import zeroipc.mp as mp; mp.Queue()", check=False, prefix=prefix)
     assert "SegmentAccessError: zeroipc.mp needs /proc" in result.stderr
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_children_of_a_process_that_hides_its_descriptors(method: str, tmp_path: Path) -> None:
+    """As after setuid: children do not find them in /proc, but inherit the arena's."""
+    program = tmp_path / "program.py"
+    source = """
+        import sys
+        import zeroipc.mp as mp
+        from zeroipc.mp import transport
+
+        def refuse(*opening):
+            raise PermissionError
+
+        transport._attach_through = refuse
+
+        def add(numbers, sums):
+            sums.put(sum(numbers.get()))
+
+        if __name__ == "__main__":
+            context = mp.get_context(sys.argv[1])
+            numbers, sums = context.Queue(), context.Queue()
+            child = context.Process(target=add, args=(numbers, sums))
+            child.start()
+            numbers.put([1, 2, 3])
+            print(sums.get(timeout=60))
+            child.join()
+            with mp.ProcessPoolExecutor(1, context) as pool:
+                print(pool.submit(abs, -4).result())
+    """
+    program.write_text(dedent(source))
+    result = subprocess.run(
+        [sys.executable, program, method],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=80,
+        env={**os.environ, "PYTHONPATH": str(programs.ROOT)},
+    )
+    assert result.stdout == "6\n4\n", result.stderr

@@ -65,7 +65,7 @@ class _SharedQueue(Bridged, core.MessageQueue):  # type: ignore[misc, name-defin
                 context.assert_spawning(self)
             elif not sent:
                 transport.keep_abroad(self)
-        return transport.arena_of(arena.token).address(), slot, generation
+        return transport.arena_of(arena.token).address(popen), slot, generation
 
     def __setstate__(self, state: Any) -> None:
         address, slot, generation = state

@@ -21,7 +21,7 @@ import os
 import resource
 import stat
 import threading
-from multiprocessing import util
+from multiprocessing import reduction, util
 from typing import TYPE_CHECKING, Any
 
 from .._backend import transport as core
@@ -50,7 +50,12 @@ class Address:
     Args:
         token, nbytes: the arena's.
         openings: (pid, file descriptor) of processes that have it open, the maker's first.
+
+    Attributes:
+        passed: the descriptor that a child being started is given.
     """
+
+    passed: Any = None
 
     def __init__(self, token: int, nbytes: int, openings: tuple[tuple[int, int], ...]) -> None:
         self.token = token
@@ -74,10 +79,27 @@ class Attachment:
         self.nbytes = nbytes
         self.maker = maker
 
-    def address(self) -> Address:
-        """Return where others find the arena while its maker or this process lives."""
+    def address(self, popen: Any = None) -> Address:
+        """Return where others find the arena while its maker or this process lives.
+
+        Args:
+            popen: of the child that is to find it and is being started. It inherits the
+                descriptor: a process that has given up privileges hides its own.
+        """
         openings = dict.fromkeys((self.maker, (os.getpid(), self.fd)))
-        return Address(self.arena.token, self.nbytes, tuple(openings))
+        address = Address(self.arena.token, self.nbytes, tuple(openings))
+        if popen is not None:
+            with contextlib.suppress(OSError):  # the program has closed it
+                if _is_arena(os.fstat(self.fd), address):
+                    address.passed = self._pass_to(popen)
+        return address
+
+    def _pass_to(self, popen: Any) -> Any:
+        """Give a child the descriptor, once."""
+        passed = popen.__dict__.setdefault("_zeroipc_passed", {})
+        if self.arena.token not in passed:
+            passed[self.arena.token] = reduction.DupFd(self.fd)
+        return passed[self.arena.token]
 
 
 _attached: dict[int, Attachment] = {}
@@ -110,13 +132,20 @@ def attach(address: Address) -> Attachment:
         if address.token in _attached:
             return _attached[address.token]
         _need_proc()
+        if address.passed is not None:
+            fd = address.passed.detach()
+            os.set_inheritable(fd, False)
+            found = _attach_by(fd, address, address.openings[0])
+            if found is not None:
+                return _remember(found)
         for opening in itertools.chain(address.openings, _openings_of(address.token)):
             with contextlib.suppress(OSError):
                 found = _attach_through(opening, address)
                 if found is not None:
                     return _remember(found)
         raise OwnerDiedError(
-            "the arena of this queue is gone: every process that had it has ended: "
+            "the arena of this queue is gone: every process that had it has ended, or has closed "
+            "or hides its descriptors (as after setuid): "
             f"pids={[pid for pid, _ in address.openings]}"
         )
 
@@ -145,7 +174,11 @@ def _attach_through(opening: tuple[int, int], address: Address) -> Attachment | 
     path = "/proc/{}/fd/{}".format(*opening)
     if not _is_arena(os.stat(path), address):  # opening it might do something by itself
         return None
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    return _attach_by(os.open(path, os.O_RDWR | os.O_CLOEXEC), address, opening)
+
+
+def _attach_by(fd: int, address: Address, opening: tuple[int, int]) -> Attachment | None:
+    """Map the arena by a descriptor, which is closed if it is of something else."""
     try:
         if _is_arena(os.fstat(fd), address):
             arena = core.Arena(fd, address.nbytes)
