@@ -120,8 +120,9 @@ def act(name: str, kind: str, number: int, seed: int) -> list[Call]:
     it, choose = make(mem), random.Random(f"{seed} {number}")
     start = Atomic(mem, "start")
     start.fetch_add(1)
+    end = time.monotonic() + 60
     while start.load() < PROCESSES:  # all at once: a sleep would spread them
-        pass
+        assert time.monotonic() < end, "the others did not come"
     calls = []
     for turn in range(CALLS):
         doing, argument = choose.choice(sorted(operations)), 10 * number + turn
