@@ -234,3 +234,19 @@ def test_a_limit_of_file_sizes_is_kept() -> None:
     assert float(run_python(source, 100 * MB + 1).stdout) == MB
     failed = run_python(source, 20 * MB, check=False)
     assert "ShmFullError: files may have 20971520 bytes" in failed.stderr
+
+
+def test_no_address_space_is_a_clear_error() -> None:
+    failed = run_python(
+        """
+        import resource
+        import zeroipc.mp as mp
+        mp.ProcessPoolExecutor, mp.empty  # what is loaded later is loaded now
+        pages = int(open("/proc/self/statm").read().split()[0])
+        most = pages * resource.getpagesize() + (24 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        mp.Queue()
+        """,
+        check=False,
+    )
+    assert "ShmFullError: no address space to map" in failed.stderr, failed.stderr

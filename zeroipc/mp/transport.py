@@ -16,6 +16,7 @@ the process that sends it for as long as that process lives.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import resource
@@ -181,7 +182,7 @@ def _attach_by(fd: int, address: Address, opening: tuple[int, int]) -> Attachmen
     """Map the arena by a descriptor, which is closed if it is of something else."""
     try:
         if _is_arena(os.fstat(fd), address):
-            arena = core.Arena(fd, address.nbytes)
+            arena = _map(fd, address.nbytes)
             if arena.token == address.token:
                 attachment = Attachment(arena, fd, address.nbytes, opening)
                 fd = -1
@@ -247,8 +248,30 @@ def _create() -> Attachment:
     nbytes = core.DATA_OFFSET + space
     token = int.from_bytes(os.urandom(8), "little") >> 1
     fd = _new_file(nbytes, f"{PREFIX}{os.getpid()}-{token:x}")
-    arena = core.Arena(fd, nbytes, min(limit, space), token)
+    try:
+        arena = _map(fd, nbytes, min(limit, space), token)
+    except BaseException:
+        os.close(fd)
+        raise
     return Attachment(arena, fd, nbytes, (os.getpid(), fd))
+
+
+def _map(fd: int, nbytes: int, limit: int = 0, token: int = 0) -> Any:
+    """Return the arena of a file; see `core.Arena`.
+
+    Raises:
+        ShmFullError: the process may not have so much address space.
+    """
+    try:
+        return core.Arena(fd, nbytes, limit, token)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        raise ShmFullError(
+            f"no address space to map {nbytes} bytes of shared memory: raise RLIMIT_AS "
+            "(ulimit -v), or make the first queue before loading large libraries",
+            nbytes,
+        ) from error
 
 
 def _new_file(nbytes: int, name: str) -> int:
