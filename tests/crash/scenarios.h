@@ -47,6 +47,8 @@ static void do_hold(void) { REQUIRE_OK(queue_hold(&rig, step_main.slot, step_mai
 static void do_drop(void) { holding_clear(&rig, step_main.slot); }
 static void do_shut(void) { REQUIRE_OK(queue_shut(&rig, step_main.slot, step_main.generation, 0, rig_soon())); }
 
+static void do_shut_now(void) { REQUIRE_OK(queue_shut(&rig, step_main.slot, step_main.generation, 1, rig_soon())); }
+
 static void do_put_many(void)
 {
     static unsigned char bytes[3][64];
@@ -181,6 +183,7 @@ static const scenario scenarios[] = {
     {"hold", setup_plain, prepare_nothing, do_hold, 0},
     {"drop", setup_plain, do_hold, do_drop, 0},
     {"shut", setup_bounded_sleepers, prepare_nothing, do_shut, 0},
+    {"shut: drop", setup_plain, prepare_nothing, do_shut_now, 0},
     {"handle: send", setup_handle, prepare_held_other, do_send_handle, 0},
     {"handle: take", setup_handle, prepare_sent_handle, do_take_handle, 0},
 };
