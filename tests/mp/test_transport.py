@@ -15,7 +15,7 @@ import pytest
 import zeroipc.mp as mp
 from tests.support.programs import run_python
 from zeroipc import errors
-from zeroipc.mp import transport
+from zeroipc.mp import arena_file, transport
 
 MB = 1 << 20
 
@@ -77,7 +77,7 @@ def test_an_emptied_queue_shrinks_to_a_page() -> None:
 def test_a_queue_in_use_may_shrink_at_any_moment() -> None:
     run_python("""
         import threading, zeroipc.mp as mp
-        from zeroipc.mp import transport
+        from zeroipc.mp import arena_file, transport
         queues = [mp.Queue() for _ in range(4)]
         def use(q, seed):
             sent = got = 0
@@ -188,7 +188,7 @@ def test_what_is_no_arena_is_not_opened() -> None:
 
 
 def test_the_limit_is_never_below_32_mb() -> None:
-    assert transport.memory_limit() >= 32 * MB
+    assert arena_file.memory_limit() >= 32 * MB
 
 
 # --- The start --------------------------------------------------------------------------------

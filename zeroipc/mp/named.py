@@ -35,7 +35,7 @@ from ..errors import (
     SegmentAccessError,
     WaitTimeoutError,
 )
-from . import transport
+from . import arena_file, transport
 
 FOLDER = Path("/dev/shm")
 _NAME_MAX = 255
@@ -78,7 +78,7 @@ def record_name(name: str) -> str:
     """Return the file name of the record of the queue called *name*."""
     if not isinstance(name, str):
         raise TypeError(f"a name must be a str: name={name!r}")
-    whole = f"{transport.PREFIX}{os.geteuid()}-q-{name}"
+    whole = f"{arena_file.PREFIX}{os.geteuid()}-q-{name}"
     if not name or "/" in name or "\0" in name:
         raise InvalidNameError(f"a name must not be empty or hold '/' or NUL: name={name!r}")
     if len(os.fsencode(whole)) > _NAME_MAX:
@@ -208,7 +208,7 @@ def _remove(arena: Any, slot: int, generation: int, path: Path) -> None:
 
 def _remove_strays() -> None:
     """Remove the records whose arena is gone: all who had it were killed."""
-    for path in FOLDER.glob(f"{transport.PREFIX}{os.geteuid()}-q-*"):
+    for path in FOLDER.glob(f"{arena_file.PREFIX}{os.geteuid()}-q-*"):
         with contextlib.suppress(OSError, SegmentAccessError), _locked(path, 0) as fd:
             record = _read(fd)
             if not record or not transport.lives(record["address"]):
