@@ -74,6 +74,8 @@ class Rendezvous:
         if side.compare_exchange(0, claim):
             return OK
         holder = side.load()
+        if holder == 0:  # given back just now, by the living
+            return OK if side.compare_exchange(0, claim) else Status.EMPTY
         dead = holder % 2**OWNER_PID_BITS == 0 or self._vigil.dead(holder % 2**32)
         # [rendezvous.side] acquire: exactly one survivor, who sees what the dead had done
         return Status.LOST if dead and side.compare_exchange(holder, claim) else Status.EMPTY
@@ -100,10 +102,11 @@ class Rendezvous:
         claim, taken = new_claim(), False
         try:
             claimed = self._claim(self._receiving, claim)
-            taken = claimed is Status.LOST
             if claimed is Status.EMPTY or not self._ready.load():  # [rendezvous.offered] acquire
                 return Status.EMPTY
             if self._consumed.load():
+                # Only now, for while ready is 0 a sender may offer, and that must not be undone.
+                taken = claimed is Status.LOST
                 return Status.EMPTY if taken else Status.BUSY
             raw = bytes(self._value)
             taken = True

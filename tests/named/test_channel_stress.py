@@ -25,12 +25,7 @@ def recv_all(memory_name: str, name: str) -> list[int]:
     return list(Channel.open(Memory(memory_name), name, "i8"))
 
 
-HANGS = pytest.mark.skip(
-    reason="two senders and two receivers without a buffer hung once in some dozen runs, on 3.12"
-)
-
-
-@pytest.mark.parametrize("capacity", [pytest.param(0, marks=HANGS), 4])
+@pytest.mark.parametrize("capacity", [0, 4])
 def test_every_value_arrives_once(memory: Memory, capacity: int) -> None:
     values = Channel(memory, "values", capacity, "i8")
     with crew() as receivers, crew() as senders:
