@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import random
 import re
@@ -20,6 +19,7 @@ import pytest
 
 import zeroipc.mp
 from tests.support import tasks
+from tests.support.leaks import descriptors
 
 pytestmark = pytest.mark.kill
 
@@ -41,12 +41,7 @@ def leaves_nothing(servants: None) -> Iterator[None]:
     threads, files = threading.active_count(), descriptors()
     yield
     assert threading.active_count() <= threads
-    assert descriptors() <= files  # fewer, when what an earlier test used is closed only now
-
-
-def descriptors() -> int:
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
+    assert descriptors() <= files
 
 
 def outcome(future: Future[Any]) -> Any:

@@ -43,6 +43,8 @@ from zeroipc import (
     WaitTimeoutError,
     select,
 )
+from zeroipc._core.status import OK
+from zeroipc._rendezvous import Offer, Rendezvous, new_claim
 
 pytestmark = pytest.mark.usefixtures("backend")
 PAIR = np.dtype([("id", "i4"), ("value", "f8")], align=True)
@@ -207,6 +209,56 @@ def test_a_value_of_the_dead_is_delivered(memory: Memory) -> None:
     sent = in_thread(lambda: values.send(6))
     assert [values.recv(), values.recv()] == [5, 6]
     sent()
+
+
+class Amid:
+    """A word that after one call of a method, the first, lets something else happen."""
+
+    def __init__(self, word: Any, method: str, happen: Callable[[], object]) -> None:
+        self._word, self._method, self._happen = word, method, happen
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._word, name)
+        return self._call if name == self._method else method
+
+    def _call(self, *args: Any) -> Any:
+        result = getattr(self._word, self._method)(*args)
+        if self._happen is not None:
+            happen, self._happen = self._happen, None  # type: ignore[assignment]
+            happen()
+        return result
+
+
+def test_a_side_given_back_amid_a_claim(memory: Memory) -> None:
+    """Who loses the race for a side, and finds it free, must not end what another offers."""
+    values = Channel(memory, "values", 0, "i8")
+    line, other = values._line, Channel(memory, "values", 0, "i8")._line
+    assert isinstance(line, Rendezvous)
+    assert isinstance(other, Rendezvous)
+    first, offers = Offer(other, bytes(8)), []
+    assert first.attempt() is not OK
+    claim = new_claim()
+    assert other._claim(other._receiving, claim) is OK
+
+    def receive_first() -> None:
+        other._consumed.store(1)
+        other._ready.store(0)
+        assert other._receiving.compare_exchange(claim, 0)
+        assert first.end()
+
+    def offer_second() -> None:
+        offers.append(Offer(other, bytes([7]) + bytes(7)))
+        offers[0].attempt()
+
+    line._receiving = Amid(line._receiving, "compare_exchange", receive_first)
+    line._consumed = Amid(line._consumed, "load", offer_second)
+    received = [line.try_recv()]
+    while not offers:
+        offer_second()
+    received.append(line.try_recv())
+    assert 7 in received
+    assert offers[0].attempt() is OK
+    assert offers[0].end()
 
 
 def test_a_receiver_that_died_having_received(memory: Memory) -> None:

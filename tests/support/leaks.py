@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from contextlib import suppress
@@ -18,6 +19,20 @@ id, because pytest-xdist runs other tests at the same time."""
 def segments() -> set[str]:
     """Return the names of the segments that tests of this process have made."""
     return {path.name for path in SHM.glob(f"{PREFIX}*")}
+
+
+def descriptors() -> set[tuple[int, str]]:
+    """Return this process's open descriptors, each with what it is open on.
+
+    As a set: what an earlier test left open may close at any moment, so that only what is
+    new afterwards is a leak.
+    """
+    gc.collect()
+    found: set[tuple[int, str]] = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # of the listing itself
+            found.add((int(fd), os.readlink(f"/proc/self/fd/{fd}")))
+    return found
 
 
 def children() -> set[int]:
