@@ -108,3 +108,8 @@ def note(path: str, number: int) -> int:
 
 def size(array: Any) -> int:
     return int(array.nbytes)
+
+
+def put_numbers(queue: Any, count: int) -> None:
+    for number in range(count):
+        queue.put(number)

@@ -9,18 +9,24 @@ A queue that nobody watches costs nothing of this.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from contextlib import suppress
+from functools import partial
 from operator import attrgetter
 from queue import Empty, Full
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._backend import transport as core
-from ..errors import ShmFullError, ShutDown
+from ..errors import QueueFullError, ShmFullError, ShutDown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .watch import Watch
+
+T = TypeVar("T")
 
 MEMORY_PAUSE = 0.01
 """Seconds between tries of `aput` while the queue has room and the arena has not."""
@@ -59,7 +65,8 @@ class State:
 
                 handle = core.MessageQueue()
                 handle._attach(*queue._handle)
-                watch = self.watches[side] = Watch(handle, getattr(handle, side))
+                places = handle.qsize if side == "_poll" else partial(_room, handle)
+                watch = self.watches[side] = Watch(handle, getattr(handle, side), places)
                 weakref.finalize(queue, watch.close).atexit = False
                 queue._watched = True
             return self.watches[side]
@@ -69,6 +76,11 @@ class State:
         with self.lock:
             for watch in self.watches.values():
                 watch.close()
+
+
+def _room(queue: Any) -> int:
+    """Return for how many items there is room, at some moment."""
+    return queue._maxsize - int(queue.qsize()) if queue._maxsize else sys.maxsize
 
 
 _states: weakref.WeakSet[State] = weakref.WeakSet()
@@ -273,28 +285,61 @@ class Bridged:
     async def aget(self) -> Any:
         """Take the next item, waiting for it without blocking the event loop.
 
-        Cancelling it loses no item. There is one thread per queue, and none per call.
+        Who came first, of the coroutines of this process, is first. Cancelling one, also by
+        `asyncio.timeout`, loses no item. There is one thread per queue, and none per call.
 
         Raises:
             ValueError: the queue is closed, or shut down and empty.
         """
-        while True:
-            with suppress(Empty):
-                return self.get_nowait()  # type: ignore[attr-defined]
-            await self._state.watch(self, "_poll").wait()
+        return await self._in_turn("_poll", self.get_nowait, Empty)  # type: ignore[attr-defined]
 
     async def aput(self, obj: Any) -> None:
-        """Put *obj*, waiting for room without blocking the event loop.
+        """Put *obj*, waiting for room without blocking the event loop; else as `aget`.
 
         Raises:
             ValueError: the queue is closed or shut down.
         """
-        while True:
-            try:
-                return self.put_nowait(obj)  # type: ignore[attr-defined,no-any-return]
-            except ShmFullError:  # there is room, but no memory; nothing tells of that
-                from asyncio import sleep
+        put = partial(self._put_at_once, obj)
+        while not await self._in_turn("_poll_room", put, Full):
+            from asyncio import sleep
 
-                await sleep(MEMORY_PAUSE)
-            except Full:
-                await self._state.watch(self, "_poll_room").wait()
+            await sleep(MEMORY_PAUSE)  # nothing tells that there is memory again
+
+    def _put_at_once(self, obj: Any) -> bool:
+        """Put *obj*; false: there is room for it, but no memory."""
+        try:
+            self.put_nowait(obj)  # type: ignore[attr-defined]
+        except QueueFullError:
+            return False
+        return True
+
+    async def _in_turn(self, side: str, attempt: Callable[[], T], not_now: type[Exception]) -> T:
+        """Return what *attempt* does, when all who came before have had their turn.
+
+        There is no `await` between taking an item and returning it, so no cancellation either.
+        """
+        watch = self._state.watches.get(side)
+        if watch is None or not watch.crowded:
+            with suppress(not_now):
+                return attempt()
+            watch = self._state.watch(self, side)
+        ahead = False
+        while True:
+            turn = watch.line_up(ahead)
+            try:
+                await turn
+                with suppress(not_now):
+                    return attempt()
+            finally:
+                watch.through(turn)
+            ahead = True  # another process was faster
+
+    def __aiter__(self) -> Bridged:
+        return self
+
+    async def __anext__(self) -> Any:
+        """Take the next item; the end of the queue is its shutdown."""
+        try:
+            return await self.aget()
+        except ShutDown:
+            raise StopAsyncIteration from None

@@ -8,14 +8,20 @@ A queue in shared memory has no descriptor that becomes readable by itself, so:
    without an item.
 3. That wakes the thread, which goes back to 1. What other processes take is noticed within TICK,
    and by `fileno()`.
+
+Coroutines wait in a line (line.py). As many are called as the side has places, items or room, when
+it has become ready and whenever one of them is through.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from .line import Line
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,25 +39,30 @@ class Watch:
     Args:
         handle: an attached queue for the watch alone, so that the watched one can be dropped.
         poll: waits until the side is ready, for as many seconds; returns whether it is.
+        places: returns for how many coroutines the side is ready, at some moment.
     """
 
-    def __init__(self, handle: Any, poll: Callable[[float | None], bool]) -> None:
+    def __init__(
+        self, handle: Any, poll: Callable[[float | None], bool], places: Callable[[], int]
+    ) -> None:
         self._handle = handle
         self._poll = poll
+        self._places = places
         # Re-entrant: a signal handler or a finalizer may use the queue in the middle of it.
         self._lock = threading.RLock()
         self._ready = False
         self._turned = threading.Event()  # set while not ready
         self._fd = -1
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._line = Line()
         threading.Thread(target=self._run, name="zeroipc-bridge", daemon=True).start()
 
     def _run(self) -> None:
         while not self._handle._closed:
-            if self._ready:
-                self._turned.wait(TICK)
-            else:
+            if not self._ready:
                 self._poll(None)
+            elif not self._turned.wait(TICK):
+                with self._lock:  # who has not come for so long may never come
+                    self._line.forget()
             self.update()
 
     def update(self) -> None:
@@ -59,8 +70,10 @@ class Watch:
         with self._lock:
             while not self._handle._closed and self._poll(0) != self._ready:
                 self._turn()
-            if self._waiting and (self._ready or self._handle._closed):
-                self._wake()
+            if self._line and self._handle._closed:
+                self._line.call(sys.maxsize)
+            elif self._line and self._ready:  # by a shutdown too, which leaves no place
+                self._line.call(max(1, self._places()))
 
     def _turn(self) -> None:
         # The descriptor first: should a signal handler turn it in between, `update` sees it.
@@ -84,36 +97,45 @@ class Watch:
             self.update()
             return self._fd
 
-    def wait(self) -> asyncio.Future[None]:
-        """Return a future of the running loop, done when the side is ready or closed."""
+    @property
+    def crowded(self) -> bool:
+        """Whether coroutines wait or are about to come, at some moment."""
+        return bool(self._line)
+
+    def line_up(self, ahead: bool) -> asyncio.Future[None]:
+        """Return a future of the running loop, done when it is this coroutine's turn to look.
+
+        It must be given to `through` afterwards, whatever happens.
+
+        Args:
+            ahead: of all others, for who looked in vain.
+        """
         from asyncio import get_running_loop
 
-        future: asyncio.Future[None] = get_running_loop().create_future()
-        future.add_done_callback(self._waiting.discard)
+        turn: asyncio.Future[None] = get_running_loop().create_future()
         with self._lock:
-            self._waiting.add(future)
+            self._line.join(turn, ahead)
             self.update()
-        return future
+        return turn
 
-    def _wake(self) -> None:
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        for future in waiting:
-            with suppress(RuntimeError):  # its loop is closed
-                future.get_loop().call_soon_threadsafe(_finish, future)
+    def through(self, turn: asyncio.Future[None]) -> None:
+        """Let the next come: a coroutine has looked, or gives up."""
+        with self._lock:
+            self._line.leave(turn)
+            self.update()
 
     def close(self) -> None:
         """Close the descriptor, wake who waits, end the thread."""
         with self._lock:
             self._handle._closed = True
             self._turned.set()
-            self._wake()
+            self.update()
             self._close_descriptor()
 
     def abandon(self) -> None:
         """In a forked child: let go of what the parent goes on using. Takes no lock."""
         self._handle._closed = True
-        self._waiting = set()
+        self._line = Line()
         self._lock = threading.RLock()
         self._close_descriptor()
 
@@ -121,8 +143,3 @@ class Watch:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-
-def _finish(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
