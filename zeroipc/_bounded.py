@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._core.named.element import items_of
+from ._core.named.element import check_out, items_of
 from ._core.status import OK, Status
 from ._elements import Elements
 from ._structure import checked_limit, moved_or_why
 from ._waiting import deadline_of
-from .errors import DTypeError, EmptyError, FullError, WaitTimeoutError
+from .errors import EmptyError, FullError, WaitTimeoutError
 
 
 class Bounded(Elements):
@@ -164,8 +164,7 @@ class Bounded(Elements):
 
         Waits for the first; at most n, those that are there. Raises as `pop`.
         """
-        if out.dtype != self.dtype:
-            raise DTypeError(f"out must have dtype {self.dtype}: dtype={out.dtype}")
+        check_out(out, self.dtype)
         if not out.size:
             return 0
         moved: int | Status = self._moved(self._core.pop_many, out)

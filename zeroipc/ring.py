@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _backend
-from ._core.named.element import Element, items_of
+from ._core.named.element import Element, check_out, items_of
 from ._core.named.layout import RING
 from ._core.status import OK, Status
 from ._elements import Elements
@@ -219,8 +219,7 @@ class Ring(Elements):
 
         Waits for the first; at most n, those that are there. Raises as `read`.
         """
-        if out.dtype != self.dtype:
-            raise DTypeError(f"out must have the ring's dtype {self.dtype}: dtype={out.dtype}")
+        check_out(out, self.dtype)
         if not out.size:
             return 0
         moved: int | Status = self._moved(self._core.read, out)

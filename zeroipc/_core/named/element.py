@@ -126,12 +126,14 @@ def _integer(value: Any, low: int, high: int) -> int:
 
 def _through_numpy(dtype: np.dtype[Any]) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
     plain = dtype.kind in "SUcfiub" and not dtype.subdtype
-    longest = {"S": dtype.itemsize, "U": dtype.itemsize // 4}.get(dtype.kind)
+    check = _check_strings if _has_strings(dtype) else None
 
     def pack(value: Any) -> bytes:
         holder = np.zeros(1, dtype)  # zeros: padding is part of a key
         try:
-            holder[0] = value if longest is None else _whole(value, longest)
+            if check is not None:
+                check(value, dtype)
+            holder[0] = value
         except OutOfRangeError:
             raise
         except OverflowError as error:
@@ -160,11 +162,32 @@ def _plain_bytes(
     return pack, lambda raw: raw.rstrip(b"\0")
 
 
-def _whole(value: Any, longest: int) -> Any:
-    """Return a string that NumPy will not cut."""
-    if len(value) > longest:
-        raise OutOfRangeError(f"value must have at most {longest} items: value={value!r}")
-    return value
+def _has_strings(dtype: np.dtype[Any]) -> bool:
+    """Return whether NumPy might cut a part of what is stored as *dtype*."""
+    if dtype.fields:
+        return any(_has_strings(kind) for kind, *_ in dtype.fields.values())
+    return dtype.base.kind in "SU"
+
+
+def _check_strings(value: Any, dtype: np.dtype[Any]) -> None:
+    """Raise if NumPy would cut a string of *value* to make it fit *dtype*.
+
+    Raises:
+        OutOfRangeError: it would.
+        TypeError: there is something else where a string belongs.
+    """
+    if dtype.names:
+        parts = value.item() if isinstance(value, np.void) else value
+        if isinstance(parts, tuple):  # else NumPy will refuse it
+            for name, part in zip(dtype.names, parts, strict=False):
+                _check_strings(part, dtype[name])
+    elif dtype.subdtype:
+        for part in np.asarray(value).ravel().tolist():
+            _check_strings(part, dtype.base)
+    elif dtype.kind in "SU":
+        longest = dtype.itemsize // (4 if dtype.kind == "U" else 1)
+        if len(value) > longest:
+            raise OutOfRangeError(f"value must have at most {longest} items: value={value!r}")
 
 
 def items_of(values: ArrayLike, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
@@ -172,9 +195,13 @@ def items_of(values: ArrayLike, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
     Raises:
         DTypeError: they are of another kind.
-        OutOfRangeError: they are integers that the dtype cannot hold.
+        OutOfRangeError: they are integers that the dtype cannot hold, or strings longer than it.
     """
-    if dtype.kind not in "biuf" and not isinstance(values, np.ndarray):
+    if dtype.subdtype:
+        return _arrays_of(values, dtype)
+    if _has_strings(dtype) and getattr(values, "dtype", None) != dtype:
+        values = _uncut(values, dtype)
+    elif dtype.kind not in "biuf" and not isinstance(values, np.ndarray):
         values = np.array(values, dtype)
     given = np.asarray(values)
     if given.size == 0:
@@ -186,3 +213,34 @@ def items_of(values: ArrayLike, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     if integers and given.dtype != dtype and (items != given.reshape(-1)).any():
         raise OutOfRangeError(f"values must fit {dtype}: from {given.min()} to {given.max()}")
     return items
+
+
+def check_out(out: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> None:
+    """Raise unless *out* has the shape (n,) and the dtype, which may be one of arrays.
+
+    Raises:
+        DTypeError: it has not.
+    """
+    if np.dtype((out.dtype, out.shape[1:])) != dtype:
+        raise DTypeError(f"out must have dtype {dtype}: dtype={out.dtype}, shape={out.shape}")
+
+
+def _arrays_of(values: ArrayLike, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return *values*, shape (n, *dtype.shape), as n items that NumPy takes for raw bytes."""
+    shape = np.shape(values)
+    if shape[1:] != dtype.shape:
+        raise DTypeError(f"values must have the shape (n, *{dtype.shape}): shape={shape}")
+    return items_of(np.ravel(values), dtype.base).view(f"V{dtype.itemsize}")
+
+
+def _uncut(values: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return *values*, strings or structures with strings, as an array of *dtype*."""
+    try:
+        each = values.ravel().tolist() if isinstance(values, np.ndarray) else list(values)
+        for value in each:
+            _check_strings(value, dtype)
+        return np.array(each, dtype)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, OutOfRangeError):
+            raise
+        raise DTypeError(f"values must be of {dtype}: {error}") from error
