@@ -25,7 +25,7 @@ from zeroipc import (
     Stack,
     Stream,
 )
-from zeroipc.sync import Event, Latch, Semaphore, Signal
+from zeroipc.sync import Barrier, Event, Latch, Monitor, Mutex, Once, RWLock, Semaphore, Signal
 
 pytestmark = pytest.mark.usefixtures("backend")
 TEXT = (ROOT / "SPECIFICATION.md").read_text(encoding="utf-8")
@@ -72,6 +72,12 @@ def make_semaphore(mem: Memory) -> None:
     seats = Semaphore(mem, "it", 3, 3)
     assert seats.acquire()
     assert seats.acquire()
+
+
+def make_barrier(mem: Memory) -> None:
+    barrier = Barrier(mem, "it", 1)
+    barrier.wait()
+    barrier.wait()
 
 
 def make_channel(mem: Memory) -> None:
@@ -139,6 +145,24 @@ EXAMPLES: dict[str, Example] = {
             ("semaphore.try_take it", "1"),
             ("semaphore.try_take it", "0"),
         ],
+    ),
+    "Example of a mutex": Example(
+        lambda mem: Mutex(mem, "it").acquire(),
+        [("semaphore.facts it", "0 0 1"), ("semaphore.try_take it", "0")],
+        varies=range(12, 16),
+    ),
+    "Example of a barrier": Example(make_barrier, [("barrier.facts it", "0 2 1")]),
+    "Example of a once": Example(
+        lambda mem: Once(mem, "it").call(int),
+        [("atomic.create called i8 0", ""), ("once.call it called", "0")],
+    ),
+    "Example of a read-write lock": Example(
+        lambda mem: RWLock(mem, "it").acquire_read(),
+        [("rwlock.facts it", "1 0"), ("semaphore.facts it_wmtx", "1 0 1")],
+    ),
+    "Example of a monitor": Example(
+        lambda mem: Monitor(mem, "it"),
+        [("semaphore.facts it_mtx", "1 0 1"), ("semaphore.facts it_cond", "0 0 0")],
     ),
     "Example of a latch": Example(
         lambda mem: Latch(mem, "it", 3).count_down(),

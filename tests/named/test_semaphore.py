@@ -80,6 +80,18 @@ def test_acquire_is_that_of_threading(memory: Memory) -> None:
     assert seats.acquire(timeout=None)
 
 
+def test_permits_of_the_dead_come_back(memory: Memory) -> None:
+    seats = Semaphore(memory, "seats", 2, 3)
+    assert seats.acquire()
+    with pytest.raises(CapacityError, match="count must be from 0 to 3: count=4"):
+        seats.repair(4)
+    assert seats.count == 1
+    seats.repair(3)
+    assert seats.count == 3
+    seats.repair(0)
+    assert not seats.try_acquire()
+
+
 def test_opens_only_what_fits(memory: Memory) -> None:
     with pytest.raises(StructureNotFoundError):
         Semaphore(memory, "seats")

@@ -3,7 +3,8 @@
 Callers   any number, in any process, thread and language
 Progress  try_acquire and release never wait; acquire sleeps until there is a permit
 Crash     the permits that a process holds when it dies are lost: the format does not say whose
-          they were; one that dies while it waits leaves `waiting` too high, which hurts nobody
+          they were (see `repair`); one that dies while it waits leaves `waiting` too high, which
+          hurts nobody
 Bytes     SEMAPHORE, see _core/named/layout.py
 Source    SPECIFICATION.md, "Semaphore"; threading.Semaphore and BoundedSemaphore
 
@@ -22,7 +23,7 @@ from ..memory import Memory
 from ..table import Entry, Part
 from ._acquire import Waiting
 from ._lock import Lock
-from ._parts import check_size, loads, permits
+from ._parts import check_size, loads, permits, reset_permits
 
 COUNT_MAX = 2**31 - 1
 
@@ -106,6 +107,7 @@ class Semaphore(Lock):
                 f"max_count={max_count}"
             )
         self._hold(mem, entry.name)
+        self._entry = entry
         self.max_count = stored
         bell = self._bell(entry.offset + SEMAPHORE.count.offset)
         self._waiting = Waiting(bell, mem, self._title)
@@ -121,6 +123,17 @@ class Semaphore(Lock):
         """Return whether there is no permit, at some moment."""
         return self.count <= 0
 
+    def repair(self, count: int) -> None:
+        """Make it have *count* permits, those of the dead among them.
+
+        For when nobody else uses it: the format does not say who has the others.
+
+        Raises:
+            CapacityError: *count* is not from 0 to `max_count`.
+        """
+        _check_count(count, self.max_count)
+        reset_permits(self._mem.view(self._entry), count)
+
     def _facts(self) -> str:
         return f"count={self.count}, max_count={self.max_count}"
 
@@ -128,6 +141,11 @@ class Semaphore(Lock):
 def _part(name: str, count: int, max_count: int) -> Part:
     if not 0 <= index(max_count) <= COUNT_MAX:
         raise CapacityError(f"max_count must be from 0 to {COUNT_MAX}: max_count={max_count}")
-    if not 0 <= index(count) <= (max_count or COUNT_MAX):
-        raise CapacityError(f"count must be from 0 to {max_count or COUNT_MAX}: count={count}")
+    _check_count(count, max_count)
     return permits(name, count, max_count)
+
+
+def _check_count(count: int, max_count: int) -> None:
+    most = max_count or COUNT_MAX
+    if not 0 <= index(count) <= most:
+        raise CapacityError(f"count must be from 0 to {most}: count={count}")
