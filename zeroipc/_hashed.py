@@ -24,10 +24,11 @@ from ._core.named.entries_shape import (
 )
 from ._core.named.layout import MAP
 from ._core.status import Status
+from ._form import load, store
 from ._structure import Structure, checked_capacity
 from .errors import CapacityError, DTypeError, NoRoomError, SegmentFormatError
 from .memory import Memory
-from .table import Entry, Part, load, store
+from .table import Entry, Part
 
 MISSING: Any = object()
 

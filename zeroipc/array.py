@@ -17,9 +17,10 @@ from numpy.typing import DTypeLike
 
 from ._core.layout import ARRAY, ARRAY_C
 from ._core.named.element import checked_dtype
+from ._form import load, store
 from .errors import CapacityError, DTypeError, SegmentFormatError
 from .memory import Memory
-from .table import Entry, load, store
+from .table import Entry
 
 
 class Array(np.ndarray[Any, np.dtype[Any]]):

@@ -28,6 +28,7 @@ from ._core.fields import round_up
 from ._core.named.element import Element, element_of
 from ._core.named.layout import CHANNEL, CHANNEL_SLOT
 from ._core.status import OK, Status
+from ._form import load, store
 from ._rendezvous import Offer, Rendezvous
 from ._waiting import deadline_of
 from .errors import (
@@ -40,7 +41,7 @@ from .errors import (
 )
 from .memory import Memory
 from .queue import Queue, queue_part, rounded
-from .table import Entry, Part, load, store
+from .table import Entry, Part
 
 HANDOVER = 0.02
 """Seconds for which `try_send` waits for a receiver that says that it waits."""

@@ -30,11 +30,12 @@ from ._collector import Collector
 from ._core.named.element import Element, element_of
 from ._core.named.layout import FUNCTION, FUNCTION_VERSION
 from ._core.status import OK, Status
+from ._form import load, store
 from ._structure import Structure, checked_capacity
 from ._waiting import FOREVER, deadline_of, seconds_till
 from .errors import CapacityError, DTypeError, SegmentFormatError, VersionError, WaitTimeoutError
 from .memory import Memory
-from .table import Entry, Part, load, store
+from .table import Entry, Part
 
 SLOTS = 64
 SLOTS_MAX = 65536

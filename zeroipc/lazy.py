@@ -44,10 +44,11 @@ from ._core.named.lazy_parts import lazy_parts
 from ._core.named.message import message_of, message_text
 from ._core.status import Status
 from ._deferred import Deferred
+from ._form import store
 from ._vigil import Vigil
 from .errors import DTypeError, SegmentFormatError, StalledError
 from .memory import Memory
-from .table import Entry, Part, store
+from .table import Entry, Part
 
 _OPERATIONS: dict[int, tuple[str, int, Callable[..., Any]]] = {
     LAZY_CONSTANT: ("constant", 1, np.positive),

@@ -26,6 +26,7 @@ from typing import Any, Self
 from . import _segment
 from ._core.layout import DEFAULT_SLOTS, TABLE
 from ._core.named.layout import WAIT_NAME
+from ._form import check_magic, check_room, form_of
 from ._segment import Segment
 from .errors import (
     CapacityError,
@@ -37,7 +38,7 @@ from .errors import (
     SegmentNotReadyError,
     StructureNotFoundError,
 )
-from .table import Entry, Part, Table, check_magic, check_room, form_of, pauses
+from .table import Entry, Part, Table, pauses
 
 READY_TIMEOUT = 5.0
 """Seconds to wait for a segment in the making, counted from its last sign of progress."""

@@ -31,9 +31,10 @@ from ._core.named.layout import POOL, POOL_END
 from ._core.named.pool_repair import pool_links, pool_node_nbytes, pool_recount, pool_repair
 from ._core.status import OK, Status
 from ._elements import Elements
+from ._form import load, store
 from ._structure import checked_capacity
 from .errors import DTypeError, FreedError, SegmentFormatError, WaitTimeoutError
-from .table import Entry, Part, load, store
+from .table import Entry, Part
 
 LOOK = 16
 """Free nodes that the free of a handle looks at, the last freed first."""

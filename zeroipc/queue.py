@@ -21,9 +21,10 @@ from ._bounded import Bounded
 from ._core.named.element import Element
 from ._core.named.layout import QUEUE
 from ._core.named.queue_repair import queue_nbytes, queue_repair, queue_sequence_at
+from ._form import load, store
 from ._structure import checked_capacity
 from .errors import DTypeError, SegmentFormatError
-from .table import Entry, Part, load, store
+from .table import Entry, Part
 
 CAPACITY_MAX = 2**31
 

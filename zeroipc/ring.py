@@ -27,10 +27,11 @@ from ._core.named.element import Element, check_out, items_of
 from ._core.named.layout import RING
 from ._core.status import OK, Status
 from ._elements import Elements
+from ._form import load, store
 from ._structure import COUNT_MAX, checked_capacity, checked_limit, moved_or_why
 from ._waiting import deadline_of
 from .errors import DTypeError, IntruderError, SegmentFormatError, WaitTimeoutError
-from .table import Entry, Part, load, store
+from .table import Entry, Part
 
 Window = tuple[int, int]
 

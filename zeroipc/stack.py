@@ -21,9 +21,10 @@ from ._bounded import Bounded
 from ._core.named.element import Element
 from ._core.named.layout import STACK
 from ._core.named.stack_repair import stack_nbytes, stack_repair, stack_states_at
+from ._form import load, store
 from ._structure import checked_capacity
 from .errors import DTypeError, SegmentFormatError
-from .table import Entry, Part, load, store
+from .table import Entry, Part
 
 CAPACITY_MAX = 2**31 - 1
 

@@ -23,6 +23,7 @@ from ._closable import Closable
 from ._core.named.element import Element, element_of
 from ._core.named.layout import STREAM
 from ._core.status import OK, Status
+from ._form import store
 from .errors import (
     CapacityError,
     ClosedChannelError,
@@ -33,7 +34,7 @@ from .errors import (
 from .flow import Flow
 from .memory import Memory
 from .ring import Ring, ring_part
-from .table import Entry, Part, store
+from .table import Entry, Part
 
 
 class Stream(Closable):

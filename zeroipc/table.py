@@ -19,23 +19,28 @@ segment's bounds before use, because the segment may be damaged or hostile.
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from operator import index
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from ._core.fields import Field, Layout, round_up
-from ._core.layout import (
-    DEFAULT_SLOTS,
-    ENTRY,
-    ENTRY_V1,
-    MAGIC,
-    MAX_ALIGN,
-    TABLE,
-    TABLE_V1,
-)
+from ._core.fields import round_up
+from ._core.layout import DEFAULT_SLOTS, ENTRY, MAGIC, MAX_ALIGN, TABLE, TABLE_V1
 from ._core.named.directory import Directory
+from ._form import (
+    V1,
+    V2,
+    Form,
+    check_magic,
+    check_room,
+    form_of,
+    format_of,
+    limit_of,
+    load,
+    store,
+    stored_form,
+    stored_slots,
+)
 from .errors import (
     CapacityError,
     InvalidNameError,
@@ -43,16 +48,13 @@ from .errors import (
     NameTooLongError,
     SegmentFormatError,
     SegmentFullError,
-    SegmentNotReadyError,
     TableFullError,
-    VersionError,
 )
 
 PEER_TIMEOUT = 0.1
 """Seconds to wait for a peer in C++ between counting an entry and filling it in."""
 
 _POLL = 0.001
-_CODES: dict[int, Literal["I", "Q"]] = {4: "I", 8: "Q"}
 _NAME_MAX = ENTRY.entry_name.length - 1
 
 
@@ -70,43 +72,6 @@ class Part(NamedTuple):
     name: str
     size: int
     prepare: Callable[[memoryview], object]
-
-
-class Form(NamedTuple):
-    """How a table is laid out: which version number, header and entries."""
-
-    version: int
-    header: Layout
-    entry: Layout
-
-    def end(self, slots: int) -> int:
-        """Return the first byte behind a table of *slots* entries."""
-        return self.header.nbytes + slots * self.entry.nbytes
-
-
-V2 = Form(2, TABLE, ENTRY)
-V1 = Form(1, TABLE_V1, ENTRY_V1)
-V1_WIDE = Form(1, TABLE, ENTRY)  # releases that had version 2's fields under number 1
-
-
-def load(buf: memoryview, field: Field, base: int = 0) -> int:
-    """Return an integer field of the record at *base*, read in one piece."""
-    start = base + field.offset
-    return int(buf[start : start + field.nbytes].cast(_CODES[field.nbytes])[0])
-
-
-def store(buf: memoryview, field: Field, value: int, base: int = 0) -> None:
-    """Write an integer field of the record at *base*, in one piece."""
-    start = base + field.offset
-    buf[start : start + field.nbytes].cast(_CODES[field.nbytes])[0] = value
-
-
-def check_magic(magic: int) -> None:
-    """Raise unless *magic*, a segment's first word, says that it is one of ours."""
-    if magic == 0:
-        raise SegmentNotReadyError("the segment is still being made, or its creator died")
-    if magic != MAGIC:
-        raise SegmentFormatError(f"not a ZeroIPC segment: magic must be {MAGIC:#x}: {magic:#x}")
 
 
 class Table:
@@ -130,7 +95,7 @@ class Table:
         """
         form = form_of(version)
         check_room(form, len(buf), max_entries)
-        table = cls(buf, form, max_entries, min(len(buf), _limit(form)))
+        table = cls(buf, form, max_entries, min(len(buf), limit_of(form)))
         store(buf, form.header.version, version)
         store(buf, form.header.entry_count, 0)
         store(buf, form.header.next_offset, form.end(max_entries))
@@ -154,17 +119,17 @@ class Table:
         if len(buf) < TABLE_V1.nbytes:
             raise SegmentFormatError(f"truncated: a segment must have a header: size={len(buf)}")
         check_magic(load(buf, TABLE_V1.magic))
-        form = _stored_form(buf)
+        form = stored_form(buf)
         if len(buf) < form.header.nbytes:
             raise SegmentFormatError(f"truncated: a segment must have a header: size={len(buf)}")
-        memory_size = min(len(buf), _limit(form))
+        memory_size = min(len(buf), limit_of(form))
         if form is not V1:
             memory_size = load(buf, TABLE.memory_size)
         if memory_size > len(buf):
             raise SegmentFormatError(
                 f"truncated: the segment must have {memory_size} bytes: size={len(buf)}"
             )
-        table = cls(buf, form, _stored_slots(buf, form), memory_size)
+        table = cls(buf, form, stored_slots(buf, form), memory_size)
         table.check()
         return table
 
@@ -211,7 +176,7 @@ class Table:
         layout = self._form.entry
         start = self._form.header.nbytes
         raw = bytes(self._buf[start : start + self.entry_count * layout.nbytes])
-        stored = (Entry(_text(name), *rest) for name, *rest in _format(layout).iter_unpack(raw))
+        stored = (Entry(_text(name), *rest) for name, *rest in format_of(layout).iter_unpack(raw))
         # A peer in C++ counts an entry before it writes the name.
         return [entry for entry in stored if entry.name]
 
@@ -317,69 +282,6 @@ class Table:
         # [table.add] pairs with the load in entry_count: who counts an entry sees it whole,
         # and all parts of a structure.
         store(buf, header.entry_count, count + len(entries))
-
-
-def form_of(version: int) -> Form:
-    """Return the form in which we write *version*.
-
-    Raises:
-        VersionError: *version* is neither 2 nor 1.
-    """
-    if version not in (1, 2):
-        raise VersionError(f"version must be 1 or 2: version={version}")
-    return V2 if version == 2 else V1
-
-
-def check_room(form: Form, size: int, slots: int) -> None:
-    """Raise CapacityError unless a table of *slots* slots fits *size* bytes."""
-    if index(slots) < 1:
-        raise CapacityError(f"max_entries must be at least 1: max_entries={slots}")
-    if form.end(slots) > size:
-        raise CapacityError(
-            f"size must be at least {form.end(slots)}, the table's, for "
-            f"max_entries={slots}: size={size}"
-        )
-    if form is V1 and size > _limit(V1):
-        raise CapacityError(f"version 1 must have at most {_limit(V1)} bytes: size={size}")
-
-
-def _stored_form(buf: memoryview) -> Form:
-    version = load(buf, TABLE_V1.version)
-    if version == 1 and _looks_wide(buf):
-        return V1_WIDE
-    if version not in (1, 2):
-        raise VersionError(f"the segment's version must be 1 or 2: version={version}")
-    return form_of(version)
-
-
-def _looks_wide(buf: memoryview) -> bool:
-    """Tell which form of version 1 this is, by the words where the first name would be."""
-    if len(buf) < TABLE.nbytes or load(buf, TABLE.memory_size) != len(buf):
-        return False
-    return TABLE.nbytes <= load(buf, TABLE.next_offset) <= len(buf)
-
-
-def _stored_slots(buf: memoryview, form: Form) -> int:
-    if form is not V1:
-        slots = load(buf, TABLE.max_entries)
-        if slots or form is V2:
-            return slots or DEFAULT_SLOTS
-    # Not recorded: the slots end where the first structure starts.
-    end = load(buf, form.header.next_offset)
-    if load(buf, form.header.entry_count) and len(buf) >= form.end(1):
-        end = load(buf, form.entry.offset, form.header.nbytes)
-    return max(end - form.header.nbytes, 0) // form.entry.nbytes
-
-
-def _limit(form: Form) -> int:
-    """Return the largest offset that the form can store."""
-    return int(2 ** (8 * form.entry.offset.nbytes) - 1)
-
-
-def _format(layout: Layout) -> struct.Struct:
-    # "<" has no padding; none is needed, since all fields are naturally aligned.
-    parts = (f"{field.length}{_CODES.get(field.nbytes, 's')}" for field in layout.fields)
-    return struct.Struct("<" + "".join(parts))
 
 
 def _text(raw: bytes) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from zeroipc import Table, errors
 from zeroipc import table as table_module
+from zeroipc._form import store
 from zeroipc.table import Entry
 
 
@@ -157,7 +158,7 @@ def test_writer_that_dies_between_two_stores(
     """Offset, size, next_offset, entry_count: until the last one nothing is there."""
     content, writer = new_table(version=version, max_entries=4)
     first = writer.add("first", 24, nothing)
-    real, left = table_module.store, iter(range(stores))
+    real, left = store, iter(range(stores))
 
     def dying(*args: Any) -> None:
         next(left)

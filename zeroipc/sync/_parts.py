@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from .._core.named.layout import SEMAPHORE
+from .._form import store
 from .._structure import Structure
 from ..errors import SegmentFormatError, StructureNotFoundError
 from ..memory import Memory
-from ..table import Entry, Part, store
+from ..table import Entry, Part
 
 
 class Named(Structure):

@@ -25,11 +25,12 @@ from .. import _backend
 from .._core.named.layout import BARRIER
 from .._core.named.words import U32_MASK, signed32
 from .._core.status import OK, Status
+from .._form import store
 from .._structure import Structure
 from .._waiting import deadline_of
 from ..errors import CapacityError, SegmentFormatError, WaitTimeoutError
 from ..memory import Memory
-from ..table import Entry, Part, store
+from ..table import Entry, Part
 from ._parts import check_size, loads
 from .semaphore import COUNT_MAX
 

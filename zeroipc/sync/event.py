@@ -22,11 +22,12 @@ from typing import Any, Self
 from .. import _backend
 from .._core.named.layout import EVENT, EVENT_AUTOMATIC, EVENT_MANUAL, SEMAPHORE
 from .._core.status import OK, Status
+from .._form import load, store
 from .._structure import Structure
 from .._waiting import deadline_of
 from ..errors import CapacityError, SegmentFormatError
 from ..memory import Memory
-from ..table import Entry, Part, load, store
+from ..table import Entry, Part
 from ._parts import check_size, entries_of, permits
 from .semaphore import Semaphore
 

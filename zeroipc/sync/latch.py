@@ -17,10 +17,11 @@ from typing import Self
 from .. import _backend
 from .._core.named.layout import LATCH
 from .._core.status import OK, Status
+from .._form import store
 from .._structure import Structure
 from ..errors import CapacityError, SegmentFormatError, WaitTimeoutError
 from ..memory import Memory
-from ..table import Entry, Part, store
+from ..table import Entry, Part
 from ._parts import check_size, loads
 from .semaphore import COUNT_MAX
 
