@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .errors import UnpicklableError as UnpicklableError
     from .errors import VersionError as VersionError
     from .errors import WaitTimeoutError as WaitTimeoutError
+    from .errors import WorkerDiedError as WorkerDiedError
     from .errors import ZeroIPCError as ZeroIPCError
     from .event_stream import EventStream as EventStream
     from .flow import Flow as Flow
@@ -118,6 +119,7 @@ _NAMES = {
         "UnpicklableError",
         "VersionError",
         "WaitTimeoutError",
+        "WorkerDiedError",
         "ZeroIPCError",
     ),
     "event_stream": ("EventStream",),

@@ -9,6 +9,10 @@ from __future__ import annotations
 import pickle
 import queue
 from concurrent.futures import InvalidStateError
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._died import WorkerDiedError as WorkerDiedError
 
 _SHUT_DOWN: tuple[type[Exception], ...] = (queue.ShutDown,) if hasattr(queue, "ShutDown") else ()
 
@@ -316,3 +320,12 @@ class BackendError(ZeroIPCError, ImportError):
 
     The message gives the remedy; ZEROIPC_BACKEND chooses native, pure or auto.
     """
+
+
+def __getattr__(name: str) -> Any:
+    """Load WorkerDiedError on first use: its base brings half of multiprocessing along."""
+    if name == "WorkerDiedError":
+        from ._died import WorkerDiedError
+
+        return globals().setdefault(name, WorkerDiedError)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

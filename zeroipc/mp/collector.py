@@ -17,7 +17,7 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 from .signals import is_from_handler
-from .worker import Failed, Retired
+from .worker import Failed, Ready, Retired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,14 +40,12 @@ class Collector:
     Attributes:
         holder: the thread that has the role, by its ident.
         wanted: whether the manager asks for it.
-        answered: for how many tasks a worker has sent an outcome.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.holder: int | None = None
         self.wanted = False
-        self.answered = 0
         self._waits = False
         self._bells: dict[Any, None] = {}
         self._inbox: deque[Any] = deque()
@@ -212,7 +210,6 @@ class Collector:
     def _finish(self, number: int, good: bool, value: Any) -> None:
         """Finish a task with what it returned or raised; that makes room for others."""
         engine = self.engine
-        self.answered += 1
         if type(value) not in _PLAIN and self._is_crowded():
             value = _moved_out(value)
         future = engine.pending.get(number)
@@ -228,7 +225,9 @@ class Collector:
 
     def _hear(self, message: Any) -> None:
         """Deal with what a worker says about itself."""
-        if type(message) is Retired:
+        if type(message) is Ready:
+            self.engine.deaths.came_up(message.pid)
+        elif type(message) is Retired:
             self.engine.crew.retire(message.pid)
         elif type(message) is Failed:
             self.engine.fail(f"the initializer of worker {message.pid} raised", message.error)

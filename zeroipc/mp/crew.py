@@ -39,6 +39,7 @@ class Crew:
         self._start = start
         self._numbers: dict[int, int] = {}  # number: pid
         self._retired: set[int] = set()
+        self._ready: set[int] = set()
         self.hiring = threading.RLock()
         self._starting = False
         self._ended = False
@@ -74,6 +75,14 @@ class Crew:
         """Return whether the worker announced its end."""
         return process.pid in self._retired
 
+    def note_ready(self, pid: int) -> None:
+        """Note that a worker has started and waits for its first task."""
+        self._ready.add(pid)
+
+    def is_ready(self, process: Any) -> bool:
+        """Return whether the worker had said so."""
+        return process.pid in self._ready
+
     def ended(self) -> list[Any]:
         """Return the processes that have ended."""
         processes = list(self.processes.values())
@@ -87,6 +96,7 @@ class Crew:
         """Take a worker that has ended off the list; its number is free again."""
         process.join()
         self._retired.discard(process.pid)
+        self._ready.discard(process.pid)
         del self.processes[process.pid], self._numbers[self.number(process)]
 
     def number(self, process: Any) -> int:

@@ -10,7 +10,7 @@
   result ring and finish futures. The caller of `result()` takes it if it is free.
 - **Manager thread** (manager.py). Normally asleep. It collects when somebody watches a
   future without asking for its result, and finishes all futures that are watched, so that
-  callbacks run there; it deals with deaths, and ends the engine.
+  callbacks run there; it deals with deaths (deaths.py), and ends the engine.
 
 Locks: `lock` guards the states of futures and the tables; nothing of the user's runs under
 it. Who takes a future off `pending` finishes it.
@@ -42,6 +42,7 @@ from .bell import Bell
 from .calls import Packer
 from .collector import Collector
 from .crew import Crew
+from .deaths import Deaths
 from .futures import SENDING, TaskFuture
 from .manager import Manager
 from .queues import SimpleQueue, TaskQueue
@@ -64,6 +65,8 @@ class Engine:
         max_workers: how many at most.
         initializer, initargs: called in each worker first.
         tasks_per_worker: after how many tasks a worker is replaced; None: never.
+        on_death: "break": when a worker dies everything pending fails, and no task is taken any
+            more; "respawn": the task that it ran fails, and another takes its place.
 
     Attributes:
         count: of the tasks that were handed in.
@@ -81,7 +84,9 @@ class Engine:
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         tasks_per_worker: int | None = None,
+        on_death: str = "break",
     ) -> None:
+        self.deaths = Deaths(self, on_death)
         self.broken: BaseException | None = None
         self.closing = False
         self.count = 0
@@ -106,7 +111,15 @@ class Engine:
             context,
             max_workers,
             lambda number, mask: Start(
-                self.tasks, self.results, number, packed, initargs, tasks_per_worker, parent, mask
+                self.tasks,
+                self.results,
+                number,
+                packed,
+                initargs,
+                tasks_per_worker,
+                self.deaths.respawns,
+                parent,
+                mask,
             ),
         )
         _engines.add(self)
@@ -140,7 +153,7 @@ class Engine:
     @property
     def demand(self) -> int:
         """How many workers could be of use."""
-        return self.count - self.collector.answered
+        return len(self.pending)
 
     def _refuse(self) -> None:
         if self.broken is not None:

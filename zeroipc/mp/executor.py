@@ -49,10 +49,15 @@ class ProcessPoolExecutor(Executor):
             the executor is broken.
         max_tasks_per_child: after how many tasks a worker is replaced; None for never. Not
             with the start method "fork".
+        on_death: what the death of a worker does. "break", as in the standard library:
+            everything that is pending fails with BrokenProcessPool, and no more is taken.
+            "respawn": the task that it ran fails with WorkerDiedError, which names it, and
+            another worker takes its place. If workers die again and again before they are
+            ready for a task, or an initializer raises, that breaks the executor all the same.
 
     Raises:
         ValueError: *max_workers* is below 1 or above WORKERS_MAX, or *max_tasks_per_child* is
-            below 1 or comes with "fork".
+            below 1 or comes with "fork", or *on_death* is neither of the two.
         TypeError: *initializer* is not callable, or *max_tasks_per_child* no integer.
     """
 
@@ -64,6 +69,7 @@ class ProcessPoolExecutor(Executor):
         initargs: tuple[Any, ...] = (),
         *,
         max_tasks_per_child: int | None = None,
+        on_death: str = "break",
     ) -> None:
         if max_workers is None:
             max_workers = len(os.sched_getaffinity(0))
@@ -79,7 +85,7 @@ class ProcessPoolExecutor(Executor):
         self._max_workers = max_workers
         self._mp_context = mp_context
         self._engine = engine = Engine(
-            mp_context, max_workers, initializer, initargs, max_tasks_per_child
+            mp_context, max_workers, initializer, initargs, max_tasks_per_child, on_death
         )
         weakref.finalize(self, engine.close, False).atexit = False
 

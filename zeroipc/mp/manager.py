@@ -8,8 +8,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from .crew import obituary
-
 if TYPE_CHECKING:
     from .engine import Engine
     from .futures import TaskFuture
@@ -67,7 +65,7 @@ class Manager(threading.Thread):
             else:
                 pause = min(2 * pause, LOOK_MAX)
             engine.deliver()
-            self._reap()
+            engine.deaths.reap()
             if engine.doubtful:
                 self._resolve_doubt()
 
@@ -118,37 +116,7 @@ class Manager(threading.Thread):
         finally:
             engine.collector.give_back()
 
-    # --- Deaths and losses ------------------------------------------------------------------
-
-    def _reap(self) -> None:
-        """Deal with workers that have ended."""
-        engine, crew = self.engine, self.engine.crew
-        ended = crew.ended()
-        if not ended or engine.broken is not None:
-            return
-        engine.sender.note()
-        with engine.collector.taken_over():  # what they sent before they died counts
-            engine.deliver()
-        accidents = [process for process in ended if not crew.is_retired(process)]
-        if accidents and engine.broken is None:
-            fates = "; ".join(obituary(p) + self._last_words(p) for p in accidents)
-            engine.fail(
-                "A process in the process pool was terminated abruptly while the future was "
-                f"running or pending: {fates}"
-            )
-            return
-        for process in ended:
-            crew.forget(process)
-            crew.grow(engine.demand)
-
-    def _last_words(self, process: Any) -> str:
-        engine = self.engine
-        item = engine.tasks._claim(engine.crew.number(process))
-        future = None if item is None else engine.sender.by_item.get(item)
-        if future is None:
-            return ""
-        name = getattr(future.fn, "__qualname__", repr(future.fn))
-        return f" while it ran task {future.number}, {name}"
+    # --- Losses ------------------------------------------------------------------------------
 
     def _resolve_doubt(self) -> None:
         """Fail the tasks whose result a signal handler's exception has lost.

@@ -39,6 +39,7 @@ class Sender:
         self.by_item: dict[int | None, TaskFuture[Any]] = {}
         self.nbytes = 0
         self._sending = False
+        self._orphans: dict[int, Any] = {}
         self._sent: list[tuple[int, int]] = []
         self._first: TaskFuture[Any] | None = None
         self._task: tuple[Any, ...] | None = None
@@ -128,10 +129,18 @@ class Sender:
                 future.nbytes = nbytes
                 self.nbytes += nbytes
                 self.by_item[item] = future
+                if item in self._orphans:
+                    self.engine.deaths.lose(future, self._orphans[item])
+            self._orphans.clear()
             if self.backlog and self.backlog[0] is future:
                 self.backlog.popleft()
             self._sent.clear()
             self._first = self._task = None
+
+    def expect(self, item: int, process: Any) -> None:
+        """Note who has died with an item that may be the one being sent. Needs the lock."""
+        if self._first is not None and self._first.item == SENDING:
+            self._orphans[item] = process
 
     def disown(self) -> None:
         """In a forked child: nothing is sent from here."""

@@ -39,6 +39,7 @@ class Start:
         number: under which its gets are noted.
         initializer: packed, or None; called with *initargs* before the first task.
         limit: how many tasks it may run, or None.
+        announces: whether it says when it is ready for the first.
         parent: (pid, start time) of the process that has the engine.
         mask: signals that the thread which starts it blocks.
     """
@@ -51,12 +52,20 @@ class Start:
         initializer: bytes | tuple[bytes] | None,
         initargs: tuple[Any, ...],
         limit: int | None,
+        announces: bool,
         parent: tuple[int, int],
         mask: set[Any],
     ) -> None:
         self.tasks, self.results, self.number = tasks, results, number
         self.initializer, self.initargs = initializer, initargs
-        self.limit, self.parent, self.mask = limit, parent, mask
+        self.limit, self.announces, self.parent, self.mask = limit, announces, parent, mask
+
+
+class Ready:
+    """The message of a worker that has started and waits for its first task."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
 
 
 class Retired:
@@ -85,6 +94,8 @@ def run_worker(start: Start) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, start.mask)
         start.tasks._claim_as(start.number)
         if start.initializer is None or initialized(start):
+            if start.announces:
+                start.results.put(Ready())
             run_tasks(start)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -99,8 +110,9 @@ def run_tasks(start: Start) -> None:
             return
         run_call(call, results)
         del call  # its arrays go back before the wait for the next
-        if not results._spilling:
-            tasks._claim_as(number)  # done with it: the outcome is in the ring
+        if results._spilling:  # no other task before, so that no death can take two
+            results._own_overflow().join()
+        tasks._claim_as(number)  # done with it: the outcome is in the ring
         if _interrupted:
             sys.exit(INTERRUPTED)
         left = None if left is None else left - 1

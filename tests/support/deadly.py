@@ -1,0 +1,29 @@
+"""What tests have workers do that die and are replaced; importable by any start method."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.support.tasks import sigkill
+
+
+def begun(path: Path) -> dict[int, list[int]]:
+    """Return the tasks that each worker has noted (`tasks.note`), in order."""
+    found: dict[int, list[int]] = {}
+    for line in path.read_text().splitlines():
+        worker, number = map(int, line.split())
+        found.setdefault(worker, []).append(number)
+    return found
+
+
+def die_while(folder: str, fewer: int) -> None:
+    """Die, unless so many have."""
+    if len(list(Path(folder).iterdir())) < fewer:
+        Path(folder, str(os.getpid())).touch()
+        sigkill()
+
+
+def interrupted() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
