@@ -151,6 +151,17 @@ static void setup_handle(void)
     holding_clear(&rig, step_other.slot);
 }
 
+/* Two pieces of memory that nobody holds, one of them with a block. */
+static void setup_memory(void)
+{
+    setup_plain();
+    uint32_t slot, generation;
+    for (uint32_t nbytes = 8; nbytes < 10000; nbytes += 5000) {
+        REQUIRE_OK(memory_create(&rig, nbytes, &slot, &generation, rig_soon()));
+        holding_clear(&rig, slot);
+    }
+}
+
 static void setup_reserved(void)
 {
     setup_plain();

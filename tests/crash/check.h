@@ -39,6 +39,8 @@ static void check_extents(void)
 /* A block is on the free list of its class iff it is free. */
 static void check_free_lists(void)
 {
+    for (uint32_t slot = 0; slot < rig.arena->slots_full; slot++)
+        REQUIRE(rig.queues[slot].used, "slot %u is unused, below %u", slot, rig.arena->slots_full);
     uint32_t listed = 0, marked = 0;
     for (uint32_t cls = 0; cls < ZI_CLASSES; cls++) {
         for (uint32_t id = rig.arena->free_head[cls]; id != ZI_NONE; id = rig.blocks[id].next) {
@@ -151,7 +153,9 @@ static void check(uint32_t held)
     check_extents();
     check_free_lists();
     for (uint32_t slot = 0; slot < rig.arena->queues_used; slot++) {
-        if (!rig.queues[slot].used) continue;
+        if (rig.queues[slot].used == ZI_ROLE_MEMORY && memory_at(&rig, slot)->block != ZI_NONE)
+            check_holds(slot, memory_at(&rig, slot)->block, ZI_KIND_MEMORY);
+        if (rig.queues[slot].used != ZI_ROLE_QUEUE) continue;
         check_ring(slot);
         if (rig.queues[slot].tally != ZI_NONE) check_holds(slot, rig.queues[slot].tally, ZI_KIND_TALLY);
         if (rig.queues[slot].claims != ZI_NONE) check_holds(slot, rig.queues[slot].claims, ZI_KIND_TALLY);

@@ -252,7 +252,7 @@ static void load_settle(void)
     uint32_t lost;
     while (arena_sweep(&rig, rig_soon()) != 0) {
     }
-    queues_reclaim(&rig, rig_soon());
+    slots_reclaim(&rig, rig_soon());
     check(0);
     while ((status = load_take(&load->hands[0])) == ZI_OK) {
     }

@@ -40,7 +40,15 @@ static void do_register(void) { REQUIRE_OK(arena_register(&rig, rig_soon())); }
 static void do_deregister(void) { arena_deregister(&rig); }
 static void do_create(void) { rig_create(0, 0); }
 static void do_create_joinable(void) { rig_create(7, ZI_NOTE_TASKS); }
-static void do_reclaim(void) { queues_reclaim(&rig, rig_soon()); }
+
+static void do_create_memory(void)
+{
+    uint32_t slot, generation;
+    REQUIRE_OK(memory_create(&rig, 8, &slot, &generation, rig_soon()));
+    REQUIRE_OK(memory_create(&rig, 300, &slot, &generation, rig_soon()));
+}
+
+static void do_reclaim(void) { slots_reclaim(&rig, rig_soon()); }
 static void do_reserve(void) { participant_reserve(&rig, &step_reserved, rig_soon()); }
 static void do_adopt(void) { REQUIRE_OK(participant_adopt(&rig, step_reserved, rig_soon())); }
 static void do_hold(void) { REQUIRE_OK(queue_hold(&rig, step_main.slot, step_main.generation, rig_soon())); }
@@ -118,6 +126,7 @@ static void do_send_handle(void)
     uint32_t done;
     REQUIRE_OK(item_make(&message, 0, 24, 0));
     REQUIRE_OK(block_alloc(&rig, 0, ZI_KIND_HANDLE, &message.blocks[0], rig_soon()));
+    rig.queues[step_other.slot].handled = 1;
     rig.blocks[message.blocks[0]].link = step_other.slot;
     message.nblocks = 1;
     REQUIRE_OK(queue_put(&rig, step_main.slot, step_main.generation, &message, 1, &done, rig_soon()));
@@ -180,6 +189,8 @@ static const scenario scenarios[] = {
     {"create: joinable", setup_plain, prepare_nothing, do_create_joinable, 0},
     {"create: reclaim first", setup_unheld, prepare_nothing, do_create, 0},
     {"reclaim", setup_unheld, prepare_nothing, do_reclaim, 0},
+    {"memory: create", setup_plain, prepare_nothing, do_create_memory, 0},
+    {"memory: reclaim", setup_memory, prepare_nothing, do_create_memory, 0},
     {"hold", setup_plain, prepare_nothing, do_hold, 0},
     {"drop", setup_plain, do_hold, do_drop, 0},
     {"shut", setup_bounded_sleepers, prepare_nothing, do_shut, 0},

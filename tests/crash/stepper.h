@@ -76,12 +76,12 @@ static void survive(void)
     for (uint32_t index = 0; index < rig.arena->participants_used; index++)
         rig.participants[index].reserved_at = 0; /* as if the time to adopt were over */
     for (int dead = 0; arena_sweep(&rig, rig_soon()) != 0; dead++) REQUIRE(dead < 4, "the sweep does not end");
-    queues_reclaim(&rig, rig_soon());
+    slots_reclaim(&rig, rig_soon());
     for (uint32_t slot = 0; slot < rig.arena->queues_used; slot++)
         REQUIRE(!rig.queues[slot].used || holding_any(&rig, slot) || handle_any(&rig, slot), "queue %u, which nobody has, stays", slot);
     check(step_held);
     for (uint32_t slot = 0; slot < rig.arena->queues_used; slot++) {
-        if (!rig.queues[slot].used) continue;
+        if (rig.queues[slot].used != ZI_ROLE_QUEUE) continue;
         REQUIRE(step_queues[slot].used, "queue %u has come to life", slot);
         survive_queue(slot);
         if (rig.queues[slot].tally != ZI_NONE) survive_tasks(slot, step_queues[slot].head);

@@ -19,10 +19,11 @@ from tests.crash.driver import TUNABLES, kills, run, seed
 from tests.support.arenas import NATIVE, PURE, File, fork_child, queue_of
 from zeroipc._core import mutex
 from zeroipc._core.blocks import block_free, patience
-from zeroipc._core.layout import NONE, STATE_OPEN
+from zeroipc._core.layout import NONE, ROLE_QUEUE, STATE_OPEN
 from zeroipc._core.mqueue import queue_get, queue_put
-from zeroipc._core.registry import queues_reclaim, task_done, tasks_await
+from zeroipc._core.registry import task_done, tasks_await
 from zeroipc._core.ring import Message, cursor_load
+from zeroipc._core.slots import slots_reclaim
 from zeroipc._core.status import OK, Status
 from zeroipc._core.sweep import arena_deregister, arena_sweep
 from zeroipc._core.transport import Arena
@@ -78,7 +79,7 @@ def sweep(fd: int) -> Arena:
     arena = Arena(fd, os.fstat(fd).st_size)
     while arena_sweep(arena.view, patience()):
         pass
-    queues_reclaim(arena.view, patience())
+    slots_reclaim(arena.view, patience())
     return arena
 
 
@@ -86,7 +87,7 @@ def drain_all(arena: Arena) -> None:
     """Take out everything, and leave."""
     view = arena.view
     for slot in range(view.arena.queues_used):
-        if view.queues[slot].used:
+        if view.queues[slot].used == ROLE_QUEUE:
             drain(view, slot)
     arena_deregister(view)
 
@@ -95,6 +96,7 @@ STEPPED = [
     *("put", "put: new blocks", "put: new chunk", "put: many", "put: loans", "get", "get: task"),
     *("get: leave a chunk", "alloc: trim first", "free", "free: loan", "shrink", "trim"),
     *("sweep", "sweep: died with locks", "register", "deregister", "create", "reclaim"),
+    *("memory: create", "memory: reclaim"),
 ]
 
 

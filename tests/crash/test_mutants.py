@@ -160,7 +160,7 @@ MUTANTS = [
     Mutant(
         "a queue that is looked for in an unused slot",
         "mqueue.h",
-        "    if (!ZI_LOAD(queue->used)) return 0;\n",
+        "    if (role != ZI_ROLE_QUEUE) return 0;\n",
         "",
         step("create"),
     ),
@@ -181,7 +181,7 @@ MUTANTS = [
     Mutant(
         "a sweep cut short that never tells of queues nobody holds",
         "blocks.h",
-        "    ZI_STORE(arena->queues_dirty, 1);\n}",
+        "    slots_mark_all(view);\n}",
         "}",
         step("sweep: not registered"),
     ),

@@ -31,7 +31,14 @@ from .layout import (
 )
 from .mutex import MUTEX_NBYTES, mutex_init
 from .owner import owner_start_time
-from .records import SharedArena, SharedBlock, SharedParticipant, SharedQueue, Table
+from .records import (
+    SharedArena,
+    SharedBlock,
+    SharedMemory,
+    SharedParticipant,
+    SharedQueue,
+    Table,
+)
 from .status import OK, Status
 
 STEP = 16 << 20
@@ -65,6 +72,7 @@ class View:
         self.arena = SharedArena(self.mapping, 0)
         self.participants = Table(SharedParticipant, self.mapping, PARTICIPANTS_OFFSET)
         self.queues = Table(SharedQueue, self.mapping, QUEUES_OFFSET)
+        self.memories = Table(SharedMemory, self.mapping, QUEUES_OFFSET)
         self.blocks = Table(SharedBlock, self.mapping, BLOCKS_OFFSET)
         self.me = 0
 

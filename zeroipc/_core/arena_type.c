@@ -51,17 +51,68 @@ static void arena_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
+/* Whether a creation that failed so is worth another try: a sweep, which nobody may have been
+ * idle enough to do, gave something back. */
+static int is_worth_more(zi_arena_object *self, zi_status status)
+{
+    uint32_t count;
+    if (status != ZI_NO_ENTRY && status != ZI_NO_MEMORY && status != ZI_NO_SPACE) return 0;
+    Py_BEGIN_ALLOW_THREADS
+    count = arena_sweep(&self->view, zi_now() + ZI_TICK_NS);
+    Py_END_ALLOW_THREADS
+    return count != 0;
+}
+
+/* What a creation made. */
+typedef struct {
+    uint32_t slot, generation;
+} zi_made;
+
+static PyObject *made_result(zi_arena_object *self, zi_status status, zi_made made)
+{
+    if (status != ZI_OK) return native_raise(self->state, status, &self->view);
+    return Py_BuildValue("II", made.slot, made.generation);
+}
+
+#define CREATE(status, call)                                         \
+    do {                                                             \
+        ZI_PATIENTLY(status, call);                                  \
+        if (is_worth_more(self, status)) ZI_PATIENTLY(status, call); \
+    } while (0)
+
 static PyObject *arena_create_queue(PyObject *object, PyObject *args)
 {
     zi_arena_object *self = (zi_arena_object *)object;
     uint32_t maxsize, noting;
     int named;
     if (!PyArg_ParseTuple(args, "O&O&p:create_queue", native_u32, &maxsize, native_u32, &noting, &named)) return NULL;
-    uint32_t slot = 0, generation = 0;
+    zi_made made = {0, 0};
     zi_status status;
-    ZI_PATIENTLY(status, queue_create(&self->view, maxsize, noting, (uint32_t)named, &slot, &generation, until));
-    if (status != ZI_OK) return native_raise(self->state, status, &self->view);
-    return Py_BuildValue("II", slot, generation);
+    CREATE(status, queue_create(&self->view, maxsize, noting, (uint32_t)named, &made.slot, &made.generation, until));
+    return made_result(self, status, made);
+}
+
+static PyObject *arena_create_memory(PyObject *object, PyObject *argument)
+{
+    zi_arena_object *self = (zi_arena_object *)object;
+    Py_ssize_t nbytes = PyNumber_AsSsize_t(argument, PyExc_OverflowError);
+    if (nbytes < 0) {
+        if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "nbytes must not be negative: %zd", nbytes);
+        return NULL;
+    }
+    zi_made made = {0, 0};
+    zi_status status;
+    if (nbytes < ZI_BIG_COPY) {
+        CREATE(status, memory_create(&self->view, (uint64_t)nbytes, &made.slot, &made.generation, until));
+        return made_result(self, status, made);
+    }
+    uint64_t patience = zi_now() + ZI_LOCK_PATIENCE_NS;
+    do { /* new pages take the system a while */
+        Py_BEGIN_ALLOW_THREADS
+        status = memory_create(&self->view, (uint64_t)nbytes, &made.slot, &made.generation, patience);
+        Py_END_ALLOW_THREADS
+    } while (is_worth_more(self, status) && zi_now() < patience);
+    return made_result(self, status, made);
 }
 
 static PyObject *arena_allocate(PyObject *object, PyObject *argument)
@@ -114,7 +165,8 @@ static PyObject *arena_deregister_py(PyObject *object, PyObject *unused)
     (void)unused;
     zi_arena_object *self = (zi_arena_object *)object;
     trimmer_end(self);
-    if (self->blocks == NULL) arena_deregister(&self->view); /* else a sweep, when views cannot be used any more */
+    if (self->blocks == NULL && self->kept == 0)
+        arena_deregister(&self->view); /* else a sweep, when what is left cannot be used any more */
     Py_RETURN_NONE;
 }
 
@@ -156,12 +208,12 @@ static PyObject *arena_after_fork(PyObject *object, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* The slot of a queue; -1: an error is set. */
+/* A slot; -1: an error is set. */
 static long parse_slot(const zi_arena_object *self, PyObject *argument)
 {
     long slot = PyLong_AsLong(argument);
     if (PyErr_Occurred() || (slot >= 0 && slot < (long)ZI_LOAD(self->view.arena->queues_used))) return slot;
-    PyErr_Format(PyExc_ValueError, "there is no such queue: slot=%ld", slot);
+    PyErr_Format(PyExc_ValueError, "there is no such slot: slot=%ld", slot);
     return -1;
 }
 
@@ -205,7 +257,7 @@ static PyObject *arena_stats(PyObject *object, PyObject *unused)
     zi_view *view = &((zi_arena_object *)object)->view;
     uint32_t live = 0, queues = 0, people = 0;
     for (uint32_t i = 0; i < view->arena->blocks_used; i++) live += view->blocks[i].owner != ZI_FREE;
-    for (uint32_t i = 0; i < view->arena->queues_used; i++) queues += view->queues[i].used != 0;
+    for (uint32_t i = 0; i < view->arena->queues_used; i++) queues += view->queues[i].used == ZI_ROLE_QUEUE;
     for (uint32_t i = 0; i < view->arena->participants_used; i++) people += view->participants[i].pid != 0;
     return Py_BuildValue("{sK sK sI sI sI sI}", "reserved", (unsigned long long)view->arena->reserved,
                          "limit", (unsigned long long)view->arena->limit, "blocks",
@@ -233,15 +285,16 @@ static PyObject *arena_get_token(PyObject *object, void *closure)
 
 static PyMethodDef arena_methods[] = {
     {"create_queue", arena_create_queue, METH_VARARGS, "(maxsize, noting, named) -> (slot, generation)"},
+    {"create_memory", arena_create_memory, METH_O, "(nbytes) -> (slot, generation)"},
     {"allocate", arena_allocate, METH_O, "(nbytes) -> Block"},
     {"sweep", arena_sweep_py, METH_NOARGS, "Return what dead processes held; how many were dead."},
     {"trim", arena_trim_py, METH_O, "Give free memory beyond *keep* bytes back to the system."},
     {"shrink", arena_shrink_py, METH_NOARGS, "Shrink the rings of empty queues; how many there were."},
-    {"deregister", arena_deregister_py, METH_NOARGS, "Leave the arena, unless arrays of it are still in use here."},
+    {"deregister", arena_deregister_py, METH_NOARGS, "Leave the arena, unless something of it is still in use here."},
     {"before_fork", arena_before_fork, METH_NOARGS, "Reserve the child's entry."},
     {"after_fork", arena_after_fork, METH_NOARGS, "In the child: take the reserved entry."},
-    {"holders", arena_holders, METH_O, "Ids of the other processes that hold a queue; 0: a handle on its way."},
-    {"held", arena_held, METH_O, "How many objects of this process hold a queue."},
+    {"holders", arena_holders, METH_O, "Ids of the other processes that hold a slot; 0: a handle on its way."},
+    {"held", arena_held, METH_O, "How many objects of this process hold a slot."},
     {"stats", arena_stats, METH_NOARGS, "Figures of the arena, true at some moment."},
     {0},
 };

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from .alloc import arena_trim
 from .arena import View, arena_check, arena_format
 from .block_type import Block, Extent, block_wrap, blocks_inherit
 from .blocks import arena_locked, patience
 from .draft import Draft, draft_alloc
-from .layout import FREE, KIND_DATA, QUEUES
+from .layout import FREE, KIND_DATA, QUEUES, ROLE_QUEUE
+from .memory import memory_create
 from .mutex import TICK_NS, check_outermost, here
 from .orphan import servants
 from .participant import (
@@ -20,9 +22,10 @@ from .participant import (
     participant_reserve,
     participant_row,
 )
-from .registry import handle_any, queue_create
+from .registry import queue_create
 from .shrink import queues_shrink
-from .status import OK, Status, error_of
+from .slots import handle_any
+from .status import NO_ROOM, OK, Status, error_of
 from .sweep import arena_deregister, arena_register, arena_sweep
 from .trimmer import KEEP, Trimmer
 from .wait import now
@@ -52,7 +55,9 @@ class Arena:
         self.child = 0
         """Identity reserved for a child about to be forked."""
         self.holds = [0] * QUEUES
-        """Queue objects of this process, per slot."""
+        """Objects of this process, per slot."""
+        self.kept = 0
+        """Those that may be used until the process is gone."""
         self._trimmer = Trimmer(self.view)
         status = arena_format(self.view, nbytes, limit, token) if limit else OK
         if status is OK:
@@ -99,7 +104,25 @@ class Arena:
             ShmFullError: no memory, or no free slot.
         """
         check_outermost("create_queue")
-        status, slot, generation = queue_create(self.view, maxsize, noting, named, patience())
+        return self._create(lambda: queue_create(self.view, maxsize, noting, named, patience()))
+
+    def create_memory(self, nbytes: int) -> tuple[int, int]:
+        """Make *nbytes* of memory, all zero; return its slot and generation.
+
+        Raises:
+            ShmFullError: no memory, or no free slot.
+            ValueError: *nbytes* is negative.
+        """
+        check_outermost("create_memory")
+        if nbytes < 0:
+            raise ValueError(f"nbytes must not be negative: {nbytes}")
+        return self._create(lambda: memory_create(self.view, nbytes, patience()))
+
+    def _create(self, create: Callable[[], tuple[Status, int, int]]) -> tuple[int, int]:
+        status, slot, generation = create()
+        # A sweep, which nobody may have been idle enough to do, may give something back.
+        if status in NO_ROOM and arena_sweep(self.view, now() + TICK_NS):
+            status, slot, generation = create()
         if status is not OK:
             raise error_of(status, self.view)
         return slot, generation
@@ -136,10 +159,10 @@ class Arena:
         return queues_shrink(self.view)
 
     def deregister(self) -> None:
-        """Leave the arena, unless arrays of it are still in use here."""
+        """Leave the arena, unless something of it is still in use here."""
         check_outermost("deregister")
         self._trimmer.end()
-        if not self.blocks:  # else a sweep, when views cannot be used any more
+        if not self.blocks and not self.kept:  # else a sweep, when they cannot be used any more
             arena_deregister(self.view)
 
     def before_fork(self) -> None:
@@ -173,7 +196,7 @@ class Arena:
                 holding_set(view, slot)
 
     def holders(self, slot: int) -> list[int]:
-        """Return the ids of the other processes that hold a queue; 0: a handle on its way."""
+        """Return the ids of the other processes that hold a slot; 0: a handle on its way."""
         check_outermost("holders")
         view = self.view
         self._check_slot(slot)
@@ -194,7 +217,7 @@ class Arena:
         return found
 
     def held(self, slot: int) -> int:
-        """Return how many objects of this process hold a queue."""
+        """Return how many objects of this process hold a slot."""
         self._check_slot(slot)
         return self.holds[slot]
 
@@ -207,7 +230,7 @@ class Arena:
             "limit": arena.limit,
             "blocks": used,
             "blocks_live": sum(view.blocks[i].owner != FREE for i in range(used)),
-            "queues": sum(view.queues[i].used != 0 for i in range(arena.queues_used)),
+            "queues": sum(view.queues[i].used == ROLE_QUEUE for i in range(arena.queues_used)),
             "participants": sum(
                 view.participants[i].pid != 0 for i in range(arena.participants_used)
             ),
@@ -215,4 +238,4 @@ class Arena:
 
     def _check_slot(self, slot: int) -> None:
         if not 0 <= slot < self.view.arena.queues_used:
-            raise ValueError(f"there is no such queue: slot={slot}")
+            raise ValueError(f"there is no such slot: slot={slot}")

@@ -44,7 +44,19 @@ static inline void arena_mark_all(zi_view *view)
     ZI_STORE(view->arena->dirty, 1);
 }
 
-/* Under A, after its holder died: make the derived data again, free the blocks of a queue
+/* Have a slot looked at: nobody may have it any more.  The group first, as for blocks. */
+static inline void slot_mark(zi_view *view, uint32_t slot)
+{
+    ZI_STORE(view->arena->slots_dirty[slot / ZI_DIRTY_GROUP], 1);
+    ZI_STORE(view->arena->queues_dirty, 1);
+}
+
+static inline void slots_mark_all(zi_view *view)
+{
+    for (uint32_t slot = 0; slot < view->arena->queues_used; slot += ZI_DIRTY_GROUP) slot_mark(view, slot);
+}
+
+/* Under A, after its holder died: make the derived data again, free the blocks of a slot
  * whose reclaim was cut short, and have everything looked at that was to be marked. */
 static inline void arena_repair(zi_view *view)
 {
@@ -60,8 +72,9 @@ static inline void arena_repair(zi_view *view)
         if (ZI_LOAD(block->owner) == ZI_QUEUED && !ZI_LOAD(view->queues[block->queue].used))
             ZI_STORE(block->owner, ZI_FREE);
     }
+    arena->slots_full = 0;
     arena_mark_all(view);
-    ZI_STORE(arena->queues_dirty, 1);
+    slots_mark_all(view);
 }
 
 /* Take A until *deadline*; 0: only if it comes free within a moment.  ZI_OK or ZI_BUSY: its
@@ -233,7 +246,6 @@ static inline void block_mark_freed(zi_view *view, uint32_t id)
     zi_arena *arena = view->arena;
     ZI_STORE(arena->group_dirty[id / ZI_DIRTY_GROUP], 1);
     ZI_STORE(arena->dirty, 1);
-    if (view->blocks[id].kind == ZI_KIND_HANDLE) ZI_STORE(arena->queues_dirty, 1);
     if (ZI_LOAD(arena->space_waiters) != 0) {
         ZI_STORE(arena->space_seq, ZI_LOAD(arena->space_seq) + 1);
         wait_wake(&arena->space_seq, INT32_MAX);
@@ -242,9 +254,11 @@ static inline void block_mark_freed(zi_view *view, uint32_t id)
 
 static inline void block_free(zi_view *view, uint32_t id)
 {
+    uint32_t named = view->blocks[id].kind == ZI_KIND_HANDLE ? view->blocks[id].link : ZI_NONE;
     ZI_STORE(view->blocks[id].owner, ZI_FREE);
     ZI_POINT("free.after_owner");
     block_mark_freed(view, id);
+    if (named < ZI_QUEUES) slot_mark(view, named);
 }
 
 /* *who* does not show the block any more. */

@@ -34,6 +34,7 @@ from .layout import (
     NONE,
     PAGE,
     QUEUED,
+    QUEUES,
 )
 from .mutex import under
 from .records import SharedBlock
@@ -72,10 +73,22 @@ def arena_mark_all(view: View) -> None:
     view.arena.dirty = 1
 
 
+def slot_mark(view: View, slot: int) -> None:
+    """Have a slot looked at: nobody may have it any more. The group first, as for blocks."""
+    view.arena.slots_dirty[slot // DIRTY_GROUP] = 1
+    view.arena.queues_dirty = 1
+
+
+def slots_mark_all(view: View) -> None:
+    """Have all slots looked at."""
+    for slot in range(0, view.arena.queues_used, DIRTY_GROUP):
+        slot_mark(view, slot)
+
+
 def arena_repair(view: View) -> None:
     """Under A, after its holder died: make the derived data again.
 
-    Also frees the blocks of a queue whose reclaim was cut short, and has everything looked
+    Also frees the blocks of a slot whose reclaim was cut short, and has everything looked
     at that was to be marked.
     """
     arena = view.arena
@@ -90,8 +103,9 @@ def arena_repair(view: View) -> None:
         arena.reserved += block.claimed * PAGE
         if block.owner == QUEUED and not view.queues[block.queue].used:
             block.owner = FREE
+    arena.slots_full = 0
     arena_mark_all(view)
-    arena.queues_dirty = 1
+    slots_mark_all(view)
 
 
 def arena_locked(view: View, deadline: int, work: Callable[[], Status]) -> Status:
@@ -283,8 +297,6 @@ def block_mark_freed(view: View, number: int) -> None:
     release()
     arena.group_dirty[number // DIRTY_GROUP] = 1
     arena.dirty = 1
-    if view.blocks[number].kind == KIND_HANDLE:
-        arena.queues_dirty = 1
     if arena.space_waiters != 0:
         arena.space_seq = (arena.space_seq + 1) & 0xFFFFFFFF
         wait_wake(arena.address(_SPACE_SEQ), EVERYBODY)
@@ -292,8 +304,12 @@ def block_mark_freed(view: View, number: int) -> None:
 
 def block_free(view: View, number: int) -> None:
     """Free a block. Takes no lock and may run at any moment, in a finalizer too."""
-    view.blocks[number].owner = FREE
+    block = view.blocks[number]
+    named = block.link if block.kind == KIND_HANDLE else NONE
+    block.owner = FREE
     block_mark_freed(view, number)
+    if named < QUEUES:
+        slot_mark(view, named)
 
 
 def block_unlend(view: View, number: int, who: int) -> None:

@@ -253,17 +253,19 @@ PyObject *message_decode(zi_arena_object *arena, const zi_message *message)
 
 /* --- Handles: queues inside messages ----------------------------------------------------------------- */
 
-/* send_handle(queue): let the message in the making carry it; None when there is none, or
+/* send_handle(object): let the message in the making carry its slot; None when there is none, or
  * when it goes through another arena. */
 PyObject *native_send_handle(PyObject *module, PyObject *object)
 {
     zi_state *state = PyModule_GetState(module);
-    if (!PyObject_TypeCheck(object, state->queue_type)) return PyErr_Format(PyExc_TypeError, "takes a MessageQueue");
-    zi_queue_object *queue = (zi_queue_object *)object;
+    if (!PyObject_TypeCheck(object, state->queue_type) && !PyObject_TypeCheck(object, state->memory_type))
+        return PyErr_Format(PyExc_TypeError, "takes what has a slot of an arena");
+    zi_hold *hold = (zi_hold *)object;
     if (sending == NULL) Py_RETURN_NONE;
-    if (sending->arena != queue->arena) Py_RETURN_FALSE;
+    if (sending->arena != hold->arena) Py_RETURN_FALSE;
     uint32_t id;
+    ZI_STORE(hold->arena->view.queues[hold->slot].handled, 1);
     if (draft_alloc(sending, 0, ZI_KIND_HANDLE, &id) < 0) return NULL;
-    queue->arena->view.blocks[id].link = queue->slot;
+    hold->arena->view.blocks[id].link = hold->slot;
     Py_RETURN_TRUE;
 }

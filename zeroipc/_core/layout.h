@@ -27,7 +27,7 @@
 /* Most processes attached to one arena at a time: ten bits of an identity. */
 #define ZI_PARTICIPANTS 1024
 
-/* Most queues of one arena. */
+/* Most slots of one arena: queues, locks and pieces of memory. */
 #define ZI_QUEUES 16384
 
 /* Most blocks of one arena: eighteen bits of a cursor. */
@@ -36,7 +36,7 @@
 /* Size classes of blocks: 0 bytes, then 4, 8, 12 KB, then four steps to each doubling. */
 #define ZI_CLASSES 104
 
-/* Blocks that share one dirty byte. */
+/* Blocks, or slots, that share one dirty byte. */
 #define ZI_DIRTY_GROUP 64
 
 /* Most blocks that one message carries: one for its buffers, the rest loans and handles. */
@@ -66,9 +66,18 @@
 #define ZI_KIND_DATA 0
 #define ZI_KIND_RING 1
 #define ZI_KIND_HANDLE 2
-
-/* What a block holds: message bytes, a chunk of a queue's ring, nothing but the name of a queue that is on its way to another process, the open tasks of each participant. */
 #define ZI_KIND_TALLY 3
+
+/* What a block holds: message bytes, a chunk of a queue's ring, nothing but the name of a slot that is on its way to another process, the open tasks of each participant, the bytes of a slot. */
+#define ZI_KIND_MEMORY 4
+#define ZI_ROLE_QUEUE 1
+#define ZI_ROLE_LOCK 2
+
+/* What a slot holds; 0: nothing. */
+#define ZI_ROLE_MEMORY 3
+
+/* Most bytes of memory that lie in the slot itself; more has a block. */
+#define ZI_MEMORY_INLINE 128
 
 /* The length word of a record that says: go on at the start of another chunk. */
 #define ZI_RECORD_LINK UINT64_C(0xffffffff)
@@ -108,7 +117,7 @@
 #define ZI_PAYLOAD_CANCELLED 1024
 #define ZI_PARTICIPANTS_OFFSET 8192
 
-/* Holdings: a byte per participant and queue slot, written by its participant alone. */
+/* Holdings: a byte per participant and slot, written by its participant alone. */
 #define ZI_ROWS_OFFSET 0x12000
 #define ZI_QUEUES_OFFSET 0x1012000
 #define ZI_BLOCKS_OFFSET 0x1412000
@@ -117,7 +126,7 @@
 #define ZI_DATA_OFFSET 0x2412000
 
 /* Both sides of an arena must agree on all of the transport's layouts. */
-#define ZI_LAYOUT_SUM UINT64_C(0xb3946480)
+#define ZI_LAYOUT_SUM UINT64_C(0x9f2111b4)
 
 /* Header of a named segment, version 2, at offset 0. */
 typedef struct zi_table {
@@ -266,6 +275,9 @@ typedef struct zi_arena {
     uint32_t queues_backed;
     /* counts forks */
     uint32_t fork_clock;
+    /* no slot below this one is unused; derived */
+    uint32_t slots_full;
+    uint8_t pad_140[4];
     /* end of the last block, bytes from the segment's start */
     uint64_t frontier;
     /* bytes that blocks claim; derived, recounted after a death */
@@ -274,6 +286,7 @@ typedef struct zi_arena {
     uint64_t last_sweep;
     /* first free block of each class; derived */
     uint32_t free_head[104];
+    uint8_t pad_584[56];
     /* set after an owner or lender word was cleared without the lock */
     uint32_t dirty;
     /* set after a holding was dropped without the lock */
@@ -282,9 +295,11 @@ typedef struct zi_arena {
     uint32_t space_seq;
     /* how many wait for memory; a hint */
     uint32_t space_waiters;
-    uint8_t pad_592[48];
+    uint8_t pad_656[48];
     /* which groups of blocks to look at */
     uint8_t group_dirty[4096];
+    /* which groups of slots to look at */
+    uint8_t slots_dirty[256];
 } zi_arena;
 _Static_assert(offsetof(zi_arena, magic) == 0,
                "zi_arena.magic must be at 0");
@@ -318,26 +333,30 @@ _Static_assert(offsetof(zi_arena, queues_backed) == 128,
                "zi_arena.queues_backed must be at 128");
 _Static_assert(offsetof(zi_arena, fork_clock) == 132,
                "zi_arena.fork_clock must be at 132");
-_Static_assert(offsetof(zi_arena, frontier) == 136,
-               "zi_arena.frontier must be at 136");
-_Static_assert(offsetof(zi_arena, reserved) == 144,
-               "zi_arena.reserved must be at 144");
-_Static_assert(offsetof(zi_arena, last_sweep) == 152,
-               "zi_arena.last_sweep must be at 152");
-_Static_assert(offsetof(zi_arena, free_head) == 160,
-               "zi_arena.free_head must be at 160");
-_Static_assert(offsetof(zi_arena, dirty) == 576,
-               "zi_arena.dirty must be at 576");
-_Static_assert(offsetof(zi_arena, queues_dirty) == 580,
-               "zi_arena.queues_dirty must be at 580");
-_Static_assert(offsetof(zi_arena, space_seq) == 584,
-               "zi_arena.space_seq must be at 584");
-_Static_assert(offsetof(zi_arena, space_waiters) == 588,
-               "zi_arena.space_waiters must be at 588");
-_Static_assert(offsetof(zi_arena, group_dirty) == 640,
-               "zi_arena.group_dirty must be at 640");
-_Static_assert(sizeof(zi_arena) == 4736,
-               "zi_arena must be 4736 bytes");
+_Static_assert(offsetof(zi_arena, slots_full) == 136,
+               "zi_arena.slots_full must be at 136");
+_Static_assert(offsetof(zi_arena, frontier) == 144,
+               "zi_arena.frontier must be at 144");
+_Static_assert(offsetof(zi_arena, reserved) == 152,
+               "zi_arena.reserved must be at 152");
+_Static_assert(offsetof(zi_arena, last_sweep) == 160,
+               "zi_arena.last_sweep must be at 160");
+_Static_assert(offsetof(zi_arena, free_head) == 168,
+               "zi_arena.free_head must be at 168");
+_Static_assert(offsetof(zi_arena, dirty) == 640,
+               "zi_arena.dirty must be at 640");
+_Static_assert(offsetof(zi_arena, queues_dirty) == 644,
+               "zi_arena.queues_dirty must be at 644");
+_Static_assert(offsetof(zi_arena, space_seq) == 648,
+               "zi_arena.space_seq must be at 648");
+_Static_assert(offsetof(zi_arena, space_waiters) == 652,
+               "zi_arena.space_waiters must be at 652");
+_Static_assert(offsetof(zi_arena, group_dirty) == 704,
+               "zi_arena.group_dirty must be at 704");
+_Static_assert(offsetof(zi_arena, slots_dirty) == 4800,
+               "zi_arena.slots_dirty must be at 4800");
+_Static_assert(sizeof(zi_arena) == 5056,
+               "zi_arena must be 5056 bytes");
 
 /* A process that is attached. Identity: generation << 10 | index. */
 typedef struct zi_participant {
@@ -374,14 +393,14 @@ _Static_assert(sizeof(zi_participant) == 64,
 typedef struct zi_queue {
     /* Q: guards everything of this queue, and the item numbers of its blocks */
     zi_mutex lock;
-    /* 1 while the slot holds a queue */
+    /* ROLE_...: what the slot holds; 0: nothing */
     uint32_t used;
-    /* counts the queues of this slot */
+    /* counts the takers of this slot */
     uint32_t generation;
-    /* most items; 0: no bound */
-    uint32_t maxsize;
-    /* STATE_OPEN, STATE_SHUT or STATE_SHUT_NOW */
-    uint32_t state;
+    /* 1: a holder of Q died, and what it left has yet to be mended */
+    uint32_t torn;
+    /* 1: a handle to it was made */
+    uint32_t handled;
     /* cursor of the next record to get */
     uint64_t head;
     /* cursor of the next record to put */
@@ -400,9 +419,11 @@ typedef struct zi_queue {
     uint32_t room_seq;
     uint32_t room_waiters;
     uint32_t room_pending;
-    /* 1: a holder of Q died, and what it left has yet to be mended */
-    uint32_t torn;
-    uint8_t pad_116[12];
+    /* most items; 0: no bound */
+    uint32_t maxsize;
+    /* STATE_OPEN, STATE_SHUT or STATE_SHUT_NOW */
+    uint32_t state;
+    uint8_t pad_120[8];
     /* futex word: no task is unfinished, or tasks were lost */
     uint32_t done_seq;
     uint32_t done_waiters;
@@ -424,10 +445,10 @@ _Static_assert(offsetof(zi_queue, used) == 48,
                "zi_queue.used must be at 48");
 _Static_assert(offsetof(zi_queue, generation) == 52,
                "zi_queue.generation must be at 52");
-_Static_assert(offsetof(zi_queue, maxsize) == 56,
-               "zi_queue.maxsize must be at 56");
-_Static_assert(offsetof(zi_queue, state) == 60,
-               "zi_queue.state must be at 60");
+_Static_assert(offsetof(zi_queue, torn) == 56,
+               "zi_queue.torn must be at 56");
+_Static_assert(offsetof(zi_queue, handled) == 60,
+               "zi_queue.handled must be at 60");
 _Static_assert(offsetof(zi_queue, head) == 64,
                "zi_queue.head must be at 64");
 _Static_assert(offsetof(zi_queue, tail) == 72,
@@ -448,8 +469,10 @@ _Static_assert(offsetof(zi_queue, room_waiters) == 104,
                "zi_queue.room_waiters must be at 104");
 _Static_assert(offsetof(zi_queue, room_pending) == 108,
                "zi_queue.room_pending must be at 108");
-_Static_assert(offsetof(zi_queue, torn) == 112,
-               "zi_queue.torn must be at 112");
+_Static_assert(offsetof(zi_queue, maxsize) == 112,
+               "zi_queue.maxsize must be at 112");
+_Static_assert(offsetof(zi_queue, state) == 116,
+               "zi_queue.state must be at 116");
 _Static_assert(offsetof(zi_queue, done_seq) == 128,
                "zi_queue.done_seq must be at 128");
 _Static_assert(offsetof(zi_queue, done_waiters) == 132,
@@ -467,6 +490,45 @@ _Static_assert(offsetof(zi_queue, named) == 160,
 _Static_assert(sizeof(zi_queue) == 256,
                "zi_queue must be 256 bytes");
 
+/* A slot that holds memory which processes share, zero at first. */
+typedef struct zi_memory {
+    /* Q: of this slot */
+    zi_mutex lock;
+    /* ROLE_...: what the slot holds; 0: nothing */
+    uint32_t used;
+    /* counts the takers of this slot */
+    uint32_t generation;
+    /* 1: a holder of Q died, and what it left has yet to be mended */
+    uint32_t torn;
+    /* 1: a handle to it was made */
+    uint32_t handled;
+    /* how many there are */
+    uint64_t nbytes;
+    /* where they are, or NONE: in `bytes` */
+    uint32_t block;
+    uint8_t pad_76[52];
+    /* the memory itself, if it fits */
+    uint8_t bytes[128];
+} zi_memory;
+_Static_assert(offsetof(zi_memory, lock) == 0,
+               "zi_memory.lock must be at 0");
+_Static_assert(offsetof(zi_memory, used) == 48,
+               "zi_memory.used must be at 48");
+_Static_assert(offsetof(zi_memory, generation) == 52,
+               "zi_memory.generation must be at 52");
+_Static_assert(offsetof(zi_memory, torn) == 56,
+               "zi_memory.torn must be at 56");
+_Static_assert(offsetof(zi_memory, handled) == 60,
+               "zi_memory.handled must be at 60");
+_Static_assert(offsetof(zi_memory, nbytes) == 64,
+               "zi_memory.nbytes must be at 64");
+_Static_assert(offsetof(zi_memory, block) == 72,
+               "zi_memory.block must be at 72");
+_Static_assert(offsetof(zi_memory, bytes) == 128,
+               "zi_memory.bytes must be at 128");
+_Static_assert(sizeof(zi_memory) == 256,
+               "zi_memory must be 256 bytes");
+
 /* What an arena knows of one block. */
 typedef struct zi_block {
     /* FREE, QUEUED or an identity: the truth about the block */
@@ -475,7 +537,7 @@ typedef struct zi_block {
     uint32_t lender;
     /* another one: who had passed the array on before */
     uint32_t lender2;
-    /* slot whose ring holds or announces it, or NONE */
+    /* slot that has it, or whose ring holds or announces it, or NONE */
     uint32_t queue;
     /* number of the item it goes with, or NONE */
     uint32_t item;

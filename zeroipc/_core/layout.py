@@ -85,13 +85,13 @@ PAGE = 4096
 PARTICIPANTS = 1024
 """Most processes attached to one arena at a time: ten bits of an identity."""
 QUEUES = 16384
-"""Most queues of one arena."""
+"""Most slots of one arena: queues, locks and pieces of memory."""
 BLOCKS = 262144
 """Most blocks of one arena: eighteen bits of a cursor."""
 CLASSES = 104
 """Size classes of blocks: 0 bytes, then 4, 8, 12 KB, then four steps to each doubling."""
 DIRTY_GROUP = 64
-"""Blocks that share one dirty byte."""
+"""Blocks, or slots, that share one dirty byte."""
 
 MESSAGE_BLOCKS = 16
 """Most blocks that one message carries: one for its buffers, the rest loans and handles."""
@@ -118,8 +118,17 @@ KIND_DATA = 0
 KIND_RING = 1
 KIND_HANDLE = 2
 KIND_TALLY = 3
+KIND_MEMORY = 4
 """What a block holds: message bytes, a chunk of a queue's ring, nothing but the name of
-a queue that is on its way to another process, the open tasks of each participant."""
+a slot that is on its way to another process, the open tasks of each participant, the bytes
+of a slot."""
+
+ROLE_QUEUE = 1
+ROLE_LOCK = 2
+ROLE_MEMORY = 3
+"""What a slot holds; 0: nothing."""
+MEMORY_INLINE = 128
+"""Most bytes of memory that lie in the slot itself; more has a block."""
 
 RECORD_LINK = 0xFFFFFFFF
 """The length word of a record that says: go on at the start of another chunk."""
@@ -159,6 +168,7 @@ ARENA = Layout(
         U32("blocks_backed", "descriptors whose memory is reserved"),
         U32("queues_backed", "slots whose memory is reserved"),
         U32("fork_clock", "counts forks"),
+        U32("slots_full", "no slot below this one is unused; derived"),
         U64("frontier", "end of the last block, bytes from the segment's start"),
         U64("reserved", "bytes that blocks claim; derived, recounted after a death"),
         U64("last_sweep", "CLOCK_MONOTONIC ns; who moves it sweeps"),
@@ -173,6 +183,7 @@ ARENA = Layout(
             count=BLOCKS // DIRTY_GROUP,
             line=True,
         ),
+        U8("slots_dirty", "which groups of slots to look at", count=QUEUES // DIRTY_GROUP),
     ),
     doc="The first bytes of an arena.",
 )
@@ -191,14 +202,19 @@ PARTICIPANT = Layout(
     doc="A process that is attached. Identity: generation << 10 | index.",
 )
 
+_SLOT = (
+    U32("used", "ROLE_...: what the slot holds; 0: nothing"),
+    U32("generation", "counts the takers of this slot"),
+    U32("torn", "1: a holder of Q died, and what it left has yet to be mended"),
+    U32("handled", "1: a handle to it was made"),
+)
+"""How every slot begins, behind its mutex."""
+
 QUEUE = Layout(
     "queue",
     (
         Mutex("lock", "Q: guards everything of this queue, and the item numbers of its blocks"),
-        U32("used", "1 while the slot holds a queue"),
-        U32("generation", "counts the queues of this slot"),
-        U32("maxsize", "most items; 0: no bound"),
-        U32("state", "STATE_OPEN, STATE_SHUT or STATE_SHUT_NOW"),
+        *_SLOT,
         U64("head", "cursor of the next record to get", line=True),
         U64("tail", "cursor of the next record to put"),
         U32("head_cpu", "CPU that got last: a hint for spinning"),
@@ -209,7 +225,8 @@ QUEUE = Layout(
         U32("room_seq", "the same three for room"),
         U32("room_waiters"),
         U32("room_pending"),
-        U32("torn", "1: a holder of Q died, and what it left has yet to be mended"),
+        U32("maxsize", "most items; 0: no bound"),
+        U32("state", "STATE_OPEN, STATE_SHUT or STATE_SHUT_NOW"),
         U32("done_seq", "futex word: no task is unfinished, or tasks were lost", line=True),
         U32("done_waiters"),
         U32("done_pending"),
@@ -222,13 +239,26 @@ QUEUE = Layout(
     doc="A message queue. Items in it: tail.item - head.item.",
 )
 
+MEMORY = Layout(
+    "memory",
+    (
+        Mutex("lock", "Q: of this slot"),
+        *_SLOT,
+        U64("nbytes", "how many there are"),
+        U32("block", "where they are, or NONE: in `bytes`"),
+        U8("bytes", "the memory itself, if it fits", count=MEMORY_INLINE, line=True),
+    ),
+    nbytes=QUEUE.nbytes,
+    doc="A slot that holds memory which processes share, zero at first.",
+)
+
 BLOCK = Layout(
     "block",
     (
         U32("owner", "FREE, QUEUED or an identity: the truth about the block"),
         U32("lender", "0, or the identity of a sender that still shows the array it moved"),
         U32("lender2", "another one: who had passed the array on before"),
-        U32("queue", "slot whose ring holds or announces it, or NONE"),
+        U32("queue", "slot that has it, or whose ring holds or announces it, or NONE"),
         U32("item", "number of the item it goes with, or NONE"),
         U32("next", "next of the free list; derived"),
         U32("link", "ring chunk: the chunk after it; handle: the slot it names"),
@@ -314,13 +344,13 @@ ARRAY_HEAD = Layout(
 
 PARTICIPANTS_OFFSET = round_up(ARENA.nbytes, PAGE)
 ROWS_OFFSET = PARTICIPANTS_OFFSET + PARTICIPANTS * PARTICIPANT.nbytes
-"""Holdings: a byte per participant and queue slot, written by its participant alone."""
+"""Holdings: a byte per participant and slot, written by its participant alone."""
 QUEUES_OFFSET = ROWS_OFFSET + PARTICIPANTS * QUEUES
 BLOCKS_OFFSET = QUEUES_OFFSET + QUEUES * QUEUE.nbytes
 DATA_OFFSET = BLOCKS_OFFSET + BLOCKS * BLOCK.nbytes
 """Where the first block lies."""
 
-LAYOUTS = (ARENA, PARTICIPANT, QUEUE, BLOCK, RECORD, PARTS, PART, ARRAY_HEAD)
+LAYOUTS = (ARENA, PARTICIPANT, QUEUE, MEMORY, BLOCK, RECORD, PARTS, PART, ARRAY_HEAD)
 """The layouts of the transport; their names and offsets make `layout_sum`."""
 
 LAYOUT_SUM = crc32(

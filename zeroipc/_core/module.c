@@ -18,6 +18,7 @@ int native_errors(zi_state *state)
         fetch(&state->arena_full, "zeroipc.errors", "ShmFullError") < 0 ||
         fetch(&state->queue_full, "zeroipc.errors", "QueueFullError") < 0 ||
         fetch(&state->closed, "zeroipc.errors", "ClosedQueueError") < 0 ||
+        fetch(&state->gone, "zeroipc.errors", "ClosedError") < 0 ||
         fetch(&state->shut, "zeroipc.errors", "ShutDown") < 0 ||
         fetch(&state->moved, "zeroipc.errors", "MovedError") < 0 ||
         fetch(&state->died, "zeroipc.errors", "OwnerDiedError") < 0 ||
@@ -53,12 +54,13 @@ static int native_exec(PyObject *module)
         return -1;
     if (add_type(module, &arena_spec, &state->arena_type) < 0) return -1;
     if (add_type(module, &block_spec, &state->block_type) < 0) return -1;
+    if (add_type(module, &memory_spec, &state->memory_type) < 0) return -1;
     return add_type(module, &queue_spec, &state->queue_type);
 }
 
 static PyMethodDef native_methods[] = {
     {"send_handle", native_send_handle, METH_O,
-     "Let the message in the making carry a queue: True; None: there is none; False: another arena's."},
+     "Let the message in the making carry a slot: True; None: there is none; False: another arena's."},
     {0},
 };
 

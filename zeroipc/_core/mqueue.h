@@ -23,11 +23,13 @@
 
 /* --- The lock, and repair after its holder died ---------------------------------------- */
 
-/* Under Q: whether a block whose owner died is still in the queue. */
+/* Under Q: whether a block whose owner died is still in the queue, or of the slot. */
 static inline int queue_has_block(const zi_view *view, const zi_queue *queue, uint32_t id)
 {
     const zi_block *block = &view->blocks[id];
-    if (!ZI_LOAD(queue->used)) return 0;
+    uint32_t role = ZI_LOAD(queue->used);
+    if (role == ZI_ROLE_MEMORY) return ((const zi_memory *)queue)->block == id;
+    if (role != ZI_ROLE_QUEUE) return 0;
     if (block->kind == ZI_KIND_RING) return queue_has_chunk(view, queue, id);
     if (block->kind == ZI_KIND_TALLY) return queue->tally == id || queue->claims == id;
     return block->item != ZI_NONE && queue_has_item(queue, block->item);
@@ -38,8 +40,9 @@ static inline int queue_has_block(const zi_view *view, const zi_queue *queue, ui
 static inline void queue_repair(zi_view *view, uint32_t slot)
 {
     zi_queue *queue = &view->queues[slot];
-    if (queue->used && queue->tally != ZI_NONE) tally_repair(view, queue);
-    if (queue->used && queue->claims != ZI_NONE) claims_repair(view, queue);
+    int queues = queue->used == ZI_ROLE_QUEUE;
+    if (queues && queue->tally != ZI_NONE) tally_repair(view, queue);
+    if (queues && queue->claims != ZI_NONE) claims_repair(view, queue);
     uint32_t used = ZI_LOAD(view->arena->blocks_used);
     for (uint32_t id = 0; id < used; id++) {
         zi_block *block = &view->blocks[id];
@@ -50,7 +53,7 @@ static inline void queue_repair(zi_view *view, uint32_t slot)
         else if (owner == ZI_QUEUED)
             block_free(view, id);
     }
-    queue->items_pending = queue->room_pending = queue->done_pending = 0;
+    if (queues) queue->items_pending = queue->room_pending = queue->done_pending = 0;
 }
 
 /* Take Q until *deadline*; 0: only if it comes free within a moment.  What a dead holder left
@@ -115,7 +118,7 @@ static inline zi_status put_locked(zi_view *view, uint32_t slot, zi_message *mes
 /* Under Q: whether the queue is still there, and this process still in the arena. */
 static inline zi_status queue_check(const zi_view *view, const zi_queue *queue, uint32_t generation)
 {
-    return view->me && queue->used && queue->generation == generation ? ZI_OK : ZI_STALE;
+    return view->me && queue->used == ZI_ROLE_QUEUE && queue->generation == generation ? ZI_OK : ZI_STALE;
 }
 
 /* One locked visit: put as many of *count* messages as go; *done is how many went. */

@@ -36,12 +36,14 @@ from .layout import (
     KIND_TALLY,
     NONE,
     QUEUED,
+    ROLE_MEMORY,
+    ROLE_QUEUE,
     STATE_OPEN,
     STATE_SHUT_NOW,
 )
 from .mutex import under
 from .notes import claims_repair, get_claim, get_tally, tally_open, tally_pack, tally_repair
-from .records import SharedQueue
+from .records import SharedMemory, SharedQueue
 from .ring import (
     ITEM_MASK,
     Message,
@@ -65,9 +67,12 @@ from .wait import this_cpu, wait_wake, wake_decide
 
 
 def queue_has_block(view: View, queue: SharedQueue, number: int) -> bool:
-    """Under Q: whether a block whose owner died is still in the queue."""
+    """Under Q: whether a block whose owner died is still in the queue, or of the slot."""
     block = view.blocks[number]
-    if not queue.used:
+    role = queue.used
+    if role == ROLE_MEMORY:
+        return SharedMemory(queue.mapping, queue.at).block == number
+    if role != ROLE_QUEUE:
         return False
     if block.kind == KIND_RING:
         return queue_has_chunk(view, queue, number)
@@ -83,9 +88,10 @@ def queue_repair(view: View, slot: int) -> None:
     were left and not freed.
     """
     queue = view.queues[slot]
-    if queue.used and queue.tally != NONE:
+    queues = queue.used == ROLE_QUEUE
+    if queues and queue.tally != NONE:
         tally_repair(view, queue)
-    if queue.used and queue.claims != NONE:
+    if queues and queue.claims != NONE:
         claims_repair(view, queue)
     for number in range(view.arena.blocks_used):
         block = view.blocks[number]
@@ -96,7 +102,8 @@ def queue_repair(view: View, slot: int) -> None:
             block.item = NONE
         elif owner == QUEUED:
             block_free(view, number)
-    queue.items_pending = queue.room_pending = queue.done_pending = 0
+    if queues:
+        queue.items_pending = queue.room_pending = queue.done_pending = 0
 
 
 def queue_locked(view: View, slot: int, deadline: int, work: Callable[[], Status]) -> Status:
@@ -166,7 +173,8 @@ def put_locked(view: View, slot: int, message: Message, spare: Spare) -> Status:
 
 def queue_check(view: View, queue: SharedQueue, generation: int) -> Status:
     """Under Q: whether the queue is still there, and this process still in the arena."""
-    return OK if view.me and queue.used and queue.generation == generation else Status.STALE
+    there = queue.used == ROLE_QUEUE and queue.generation == generation
+    return OK if view.me and there else Status.STALE
 
 
 def put_visit(

@@ -6,12 +6,13 @@
 #include <Python.h>
 #include <pthread.h>
 
+#include "memory.h"
 #include "shrink.h"
 
 typedef struct {
-    PyTypeObject *arena_type, *block_type, *queue_type;
+    PyTypeObject *arena_type, *block_type, *queue_type, *memory_type;
     PyObject *empty, *full;                            /* of the module queue */
-    PyObject *arena_full, *queue_full, *closed, *shut, *moved, *died, *damaged; /* of zeroipc.errors */
+    PyObject *arena_full, *queue_full, *closed, *gone, *shut, *moved, *died, *damaged; /* of zeroipc.errors */
     PyObject *dumps, *loads;                           /* of _pickle */
     PyObject *dump_any;                                /* of zeroipc._core.pickling */
     PyObject *protocol;                                /* 5 */
@@ -30,7 +31,8 @@ typedef struct {
     struct zi_block_object *blocks;  /* those of this process, a doubly linked list */
     uint32_t inherited;              /* how many of them are */
     uint32_t child;                  /* identity reserved for a child about to be forked */
-    uint32_t holds[ZI_QUEUES];       /* queue objects of this process, per slot */
+    uint32_t holds[ZI_QUEUES];       /* objects of this process, per slot */
+    uint32_t kept;                   /* those that may be used until the process is gone */
     pthread_t trimmer;               /* gives idle memory back; runs only when there is some */
     uint32_t trimmer_runs, trimmer_stop;
     pid_t parent;                    /* of this process when it came to the arena */
@@ -49,11 +51,20 @@ typedef struct zi_block_object {
     size_t mapped;                   /* bytes that are mapped for it alone */
 } zi_block_object;
 
+/* A process's hold of a slot: how every object begins that stands for one. */
 typedef struct {
     PyObject_HEAD
     zi_arena_object *arena;
-    uint32_t slot, generation, claimant;
+    uint32_t slot, generation;
+    char held;
+} zi_hold;
+
+typedef struct {
+    PyObject_HEAD
+    zi_arena_object *arena;
+    uint32_t slot, generation;
     char held, used, closed, spilling, watched;
+    uint32_t claimant;
 } zi_queue_object;
 
 /* A block that moves when a message is sent, and the array that shows it here. */
@@ -97,8 +108,14 @@ int loan_take(zi_draft *draft, PyObject *object, const Py_buffer *buffer, uint64
 void arena_idle(zi_arena_object *arena, int more);
 void trimmer_end(zi_arena_object *arena);
 
-/* block_type.c, arena_type.c, queue_type.c */
-extern PyType_Spec arena_spec, block_spec, queue_spec;
+/* hold.c */
+int hold_attach(zi_hold *self, PyObject *args, uint32_t role);
+void hold_drop(zi_hold *self);
+void hold_dealloc(PyObject *object);
+PyObject *hold_get_handle(PyObject *object, void *closure);
+
+/* block_type.c, arena_type.c, queue_type.c, memory_type.c */
+extern PyType_Spec arena_spec, block_spec, queue_spec, memory_spec;
 PyObject *block_wrap(zi_arena_object *arena, uint32_t id, Py_ssize_t nbytes);
 void blocks_inherit(zi_arena_object *arena);
 

@@ -16,7 +16,7 @@ from ..errors import OwnerDiedError
 from .arena import View
 from .blocks import arena_locked
 from .participant import identity_index, participant_row
-from .registry import handle_any
+from .slots import handle_any
 from .status import OK, Status
 
 if TYPE_CHECKING:

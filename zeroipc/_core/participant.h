@@ -122,7 +122,7 @@ static inline zi_status participant_adopt(zi_view *view, uint32_t identity, uint
     return status;
 }
 
-/* --- Holdings: which queues a process has ------------------------------------------- */
+/* --- Holdings: which slots a process has ------------------------------------------- */
 
 static inline void holding_set(zi_view *view, uint32_t slot)
 {
@@ -132,10 +132,10 @@ static inline void holding_set(zi_view *view, uint32_t slot)
 static inline void holding_clear(zi_view *view, uint32_t slot)
 {
     ZI_STORE(participant_row(view, identity_index(view->me))[slot], 0);
-    ZI_STORE(view->arena->queues_dirty, 1);
+    slot_mark(view, slot);
 }
 
-/* Whether any participant holds the queue; the dead count until they are swept. */
+/* Whether any participant holds the slot; the dead count until they are swept. */
 static inline int holding_any(const zi_view *view, uint32_t slot)
 {
     uint32_t used = ZI_LOAD(view->arena->participants_used);

@@ -12,7 +12,7 @@ import os
 
 from .arena import View, arena_reserve
 from .atomics import release
-from .blocks import arena_locked
+from .blocks import arena_locked, slot_mark
 from .layout import PARTICIPANTS, QUEUES, RESERVED_PID, ROWS_OFFSET
 from .owner import owner_alive, owner_start_time
 from .records import SharedParticipant
@@ -148,23 +148,23 @@ def participant_adopt(view: View, identity: int, deadline: int) -> Status:
     return status
 
 
-# --- Holdings: which queues a process has -----------------------------------------------
+# --- Holdings: which slots a process has -----------------------------------------------
 
 
 def holding_set(view: View, slot: int) -> None:
-    """Say that this process holds the queue."""
+    """Say that this process holds the slot."""
     participant_row(view, identity_index(view.me))[slot] = 1
 
 
 def holding_clear(view: View, slot: int) -> None:
-    """Say that this process holds the queue no more."""
+    """Say that this process holds the slot no more."""
     release()
     participant_row(view, identity_index(view.me))[slot] = 0
-    view.arena.queues_dirty = 1
+    slot_mark(view, slot)
 
 
 def holding_any(view: View, slot: int) -> bool:
-    """Return whether any participant holds the queue; the dead count until they are swept."""
+    """Return whether any participant holds the slot; the dead count until they are swept."""
     return any(
         view.participants[index].pid != 0 and view.bytes[ROWS_OFFSET + index * QUEUES + slot]
         for index in range(view.arena.participants_used)

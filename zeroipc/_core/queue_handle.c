@@ -1,4 +1,4 @@
-/* A process's handle of a queue: made, attached, freed; and the arguments of its calls. */
+/* A process's handle of a queue: made, attached; and the arguments of its calls. */
 #include "queue_type.h"
 
 /* --- Arguments ------------------------------------------------------------------------------ */
@@ -63,42 +63,11 @@ PyObject *queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
-static void queue_release(zi_queue_object *self)
-{
-    if (self->held && self->arena->view.me != 0 && --self->arena->holds[self->slot] == 0)
-        holding_clear(&self->arena->view, self->slot);
-    self->held = 0;
-}
-
 /* _attach(arena, slot, generation): hold the queue. */
 PyObject *queue_attach(PyObject *object, PyObject *args)
 {
-    zi_queue_object *self = (zi_queue_object *)object;
-    PyObject *arena;
-    uint32_t slot, generation;
-    if (!PyArg_ParseTuple(args, "OO&O&:_attach", &arena, native_u32, &slot, native_u32, &generation)) return NULL;
-    zi_state *state = PyModule_GetState(PyType_GetModuleByDef(Py_TYPE(self), &native_module));
-    if (Py_TYPE(arena) != state->arena_type || self->arena)
-        return PyErr_Format(PyExc_TypeError, "_attach() takes an Arena, once");
-    zi_status status;
-    ZI_PATIENTLY(status, queue_hold(&((zi_arena_object *)arena)->view, slot, generation, until));
-    if (status != ZI_OK) return native_raise(state, status, &((zi_arena_object *)arena)->view);
-    self->arena = (zi_arena_object *)Py_NewRef(arena);
-    self->slot = slot;
-    self->generation = generation;
-    self->held = 1;
-    self->arena->holds[slot]++;
+    if (hold_attach((zi_hold *)object, args, ZI_ROLE_QUEUE) < 0) return NULL;
     Py_RETURN_NONE;
-}
-
-void queue_dealloc(PyObject *object)
-{
-    zi_queue_object *self = (zi_queue_object *)object;
-    PyTypeObject *type = Py_TYPE(object);
-    if (self->arena) queue_release(self);
-    Py_XDECREF(self->arena);
-    type->tp_free(object);
-    Py_DECREF(type);
 }
 
 #define QUEUE_FLAG(name)                                                        \
@@ -119,13 +88,6 @@ QUEUE_FLAG(used)
 QUEUE_FLAG(spilling)
 QUEUE_FLAG(watched)
 
-static PyObject *queue_get_handle(PyObject *object, void *closure)
-{
-    (void)closure;
-    zi_queue_object *self = (zi_queue_object *)object;
-    return Py_BuildValue("OII", self->arena ? (PyObject *)self->arena : Py_None, self->slot, self->generation);
-}
-
 static PyObject *queue_get_maxsize(PyObject *object, void *closure)
 {
     (void)closure;
@@ -139,7 +101,7 @@ PyGetSetDef queue_getset[] = {
     {"_closed", queue_get_closed, queue_set_closed, "Whether close() was called here.", NULL},
     {"_spilling", queue_get_spilling, queue_set_spilling, "Whether puts go to _spill().", NULL},
     {"_watched", queue_get_watched, queue_set_watched, "Whether gets call _taken().", NULL},
-    {"_handle", queue_get_handle, NULL, "(arena, slot, generation)", NULL},
+    {"_handle", hold_get_handle, NULL, "(arena, slot, generation)", NULL},
     {"_maxsize", queue_get_maxsize, NULL, "Most items; 0: no bound.", NULL},
     {0},
 };

@@ -1,4 +1,4 @@
-"""A process's handle of a queue: made, attached, freed."""
+"""A process's handle of a queue: made, attached."""
 
 from __future__ import annotations
 
@@ -7,43 +7,15 @@ from typing import Any
 from ..errors import ClosedQueueError
 from .arena import View
 from .arena_type import Arena
-from .blocks import patience
-from .layout import NONE, QUEUES, ROWS_OFFSET
+from .hold import Hold, hold_attach
+from .layout import NONE, ROLE_QUEUE
 from .mutex import check_outermost
-from .participant import identity_index
 from .records import SharedQueue
-from .registry import queue_hold
 from .ring import Message
-from .status import OK, Status, error_of
+from .status import Status, error_of
 
 MANY = 8
 """Messages per locked visit of put_many and get_many."""
-
-
-class Hold:
-    """One of this process's holds of a queue; the row says so as long as there are any.
-
-    An object of its own, because it must end after the weak references to its queue: their
-    callbacks ask how many there are.
-    """
-
-    __slots__ = ("_arena", "_slot")
-
-    def __init__(self, arena: Arena, slot: int) -> None:
-        arena.holds[slot] += 1  # before the row is set: from here on no other Hold clears it
-        self._arena = arena
-        self._slot = slot
-
-    def __del__(self) -> None:
-        holds, slot, view = self._arena.holds, self._slot, self._arena.view
-        if view.me == 0:
-            return
-        rows, cell = view.bytes, ROWS_OFFSET + identity_index(view.me) * QUEUES + slot
-        # Nothing is called from here to the store: no other thread attaches in between.
-        holds[slot] -= 1
-        if not holds[slot]:
-            rows[cell] = 0  # as holding_clear
-            view.arena.queues_dirty = 1
 
 
 class Handle:
@@ -91,14 +63,7 @@ class Handle:
         """
         if not isinstance(arena, Arena) or self._arena is not None:
             raise TypeError("_attach() takes an Arena, once")
-        check_outermost("attaching to a queue")
-        if slot >= arena.view.arena.queues_used:
-            raise error_of(Status.STALE, arena.view)
-        self._hold = Hold(arena, slot)
-        status = queue_hold(arena.view, slot, generation, patience())
-        if status is not OK:
-            self._hold = None
-            raise error_of(status, arena.view)
+        self._hold = hold_attach(arena, slot, generation, ROLE_QUEUE)
         self._arena, self._slot, self._generation = arena, slot, generation
 
     @property

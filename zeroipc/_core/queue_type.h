@@ -10,7 +10,6 @@ PyObject *raise_closed(zi_queue_object *self);
 PyObject *find_first(PyObject *const *args, Py_ssize_t nargs, PyObject *names, const char *name);
 int parse_wait(PyObject *const *args, Py_ssize_t nargs, PyObject *names, const char *own, uint64_t *deadline);
 PyObject *queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
-void queue_dealloc(PyObject *object);
 extern PyGetSetDef queue_getset[];
 
 /* The methods, from the other files. */

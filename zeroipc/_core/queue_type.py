@@ -11,6 +11,7 @@ from .blocks import patience
 from .codec import sending
 from .draft import draft_alloc
 from .layout import KIND_HANDLE
+from .memory_type import Memory
 from .patience import GET_SIDE, PUT_SIDE, Side, deadline_of, queue_poll
 from .queue_get import Gets
 from .queue_put import Puts
@@ -52,19 +53,20 @@ class MessageQueue(Puts, Gets, Tasks):
             raise self._error(status)
 
 
-def send_handle(queue: MessageQueue) -> bool | None:
-    """Let the message in the making carry a queue.
+def send_handle(holder: MessageQueue | Memory) -> bool | None:
+    """Let the message in the making carry a slot.
 
     Returns:
         True; None: there is no message; False: it goes through another arena.
     """
-    if not isinstance(queue, MessageQueue):
-        raise TypeError("takes a MessageQueue")
+    if not isinstance(holder, (MessageQueue, Memory)):
+        raise TypeError("takes what has a slot of an arena")
     draft = sending.draft
     if draft is None:
         return None
-    if draft.arena is not queue._arena:
+    if draft.arena is not holder._arena:
         return False
+    draft.arena.view.queues[holder._slot].handled = 1
     number = draft_alloc(draft, 0, KIND_HANDLE)
-    draft.arena.view.blocks[number].link = queue._slot
+    draft.arena.view.blocks[number].link = holder._slot
     return True

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from .atomics import Mapping, Record
 from .fields import Field, Layout
-from .layout import ARENA, BLOCK, PARTICIPANT, QUEUE
+from .layout import ARENA, BLOCK, MEMORY, PARTICIPANT, QUEUE
 
 
 class SharedArena(Record, layout=ARENA):
@@ -32,6 +32,7 @@ class SharedArena(Record, layout=ARENA):
     blocks_backed: int
     queues_backed: int
     fork_clock: int
+    slots_full: int
     frontier: int
     reserved: int
     last_sweep: int
@@ -41,6 +42,7 @@ class SharedArena(Record, layout=ARENA):
     space_seq: int
     space_waiters: int
     group_dirty: memoryview
+    slots_dirty: memoryview
 
 
 class SharedParticipant(Record, layout=PARTICIPANT):
@@ -78,8 +80,8 @@ class SharedQueue(Record, layout=QUEUE):
     lock: int
     used: int
     generation: int
-    maxsize: int
-    state: int
+    torn: int
+    handled: int
     head: int
     tail: int
     head_cpu: int
@@ -90,7 +92,8 @@ class SharedQueue(Record, layout=QUEUE):
     room_seq: int
     room_waiters: int
     room_pending: int
-    torn: int
+    maxsize: int
+    state: int
     done_seq: int
     done_waiters: int
     done_pending: int
@@ -113,6 +116,19 @@ class SharedQueue(Record, layout=QUEUE):
     def done(self) -> Wake:
         """What those sleep on who join the tasks."""
         return Wake(self, _DONE)
+
+
+class SharedMemory(Record, layout=MEMORY):
+    """MEMORY."""
+
+    lock: int
+    used: int
+    generation: int
+    torn: int
+    handled: int
+    nbytes: int
+    block: int
+    bytes: memoryview
 
 
 class SharedBlock(Record, layout=BLOCK):

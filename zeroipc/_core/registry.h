@@ -1,92 +1,17 @@
-/* Which queues an arena has: made, held, and reclaimed when nobody holds them.
- *
- * A slot is free when no live row holds it and no handle to it is on its way.  A dropped
- * queue is only marked (a finalizer must not lock); the next creation reclaims it. */
+/* Queues: made, shut, and what those who join them see. */
 #ifndef ZI_REGISTRY_H
 #define ZI_REGISTRY_H
 
-#include "sweep.h"
-
-/* Under A: whether a handle that names the slot is on its way. */
-static inline int handle_any(const zi_view *view, uint32_t slot)
-{
-    for (uint32_t id = 0; id < view->arena->blocks_used; id++) {
-        const zi_block *block = &view->blocks[id];
-        if (block->kind == ZI_KIND_HANDLE && block->link == slot && ZI_LOAD(block->owner) != ZI_FREE)
-            return 1;
-    }
-    return 0;
-}
-
-/* Under Q and A: free all blocks of a queue that nobody has; used = 0 first, so that a
- * death on the way leaves blocks of an unused slot, which arena_repair frees. */
-static inline void queue_clear(zi_view *view, uint32_t slot)
-{
-    ZI_STORE(view->queues[slot].used, 0);
-    ZI_POINT("reclaim.cleared");
-    for (uint32_t id = 0; id < view->arena->blocks_used; id++) {
-        zi_block *block = &view->blocks[id];
-        if (block->queue == slot && ZI_LOAD(block->owner) == ZI_QUEUED) block_free(view, id);
-    }
-}
-
-/* Reclaim one queue if nobody has it; a queue that is locked for long is left for later. */
-static inline void queue_reclaim(zi_view *view, uint32_t slot, uint64_t deadline)
-{
-    if (!ZI_LOAD(view->queues[slot].used) || holding_any(view, slot)) return;
-    if (queue_lock(view, slot, deadline) != ZI_OK) {
-        ZI_STORE(view->arena->queues_dirty, 1);
-        return;
-    }
-    if (arena_lock(view, deadline) == ZI_OK) {
-        /* Handles before rows, under A: whoever takes a handle sets its row first and
-         * needs A to make another, so a queue cannot slip from one to the other unseen. */
-        if (view->queues[slot].used && !handle_any(view, slot) && !holding_any(view, slot))
-            queue_clear(view, slot);
-        arena_unlock(view);
-    } else {
-        ZI_STORE(view->arena->queues_dirty, 1);
-    }
-    queue_unlock(view, slot);
-}
-
-static inline void queues_reclaim(zi_view *view, uint64_t deadline)
-{
-    if (!ZI_LOAD(view->arena->queues_dirty)) return;
-    ZI_STORE(view->arena->queues_dirty, 0);
-    zi_fence();
-    uint32_t used = ZI_LOAD(view->arena->queues_used);
-    for (uint32_t slot = 0; slot < used; slot++) queue_reclaim(view, slot, deadline);
-}
-
-/* Under A: an unused slot whose mutex is ready.  A mutex is made once and never again. */
-static inline zi_status slot_take(zi_view *view, uint32_t *found)
-{
-    zi_arena *arena = view->arena;
-    uint32_t slot = 0;
-    while (slot < arena->queues_used && view->queues[slot].used) slot++;
-    if (slot == ZI_QUEUES) return ZI_NO_ENTRY;
-    if (slot == arena->queues_backed) {
-        uint32_t more = ZI_PAGE / sizeof(zi_queue);
-        zi_status status = arena_reserve(view, ZI_QUEUES_OFFSET + (uint64_t)slot * sizeof(zi_queue), ZI_PAGE);
-        if (status != ZI_OK) return status;
-        arena->queues_backed += more;
-    }
-    if (slot == arena->queues_used) {
-        mutex_init(&view->queues[slot].lock);
-        ZI_STORE(arena->queues_used, slot + 1);
-    }
-    *found = slot;
-    return ZI_OK;
-}
+#include "slots.h"
 
 /* Under A: fill a slot in; `used` last.  The blocks become the queue's after that. */
-static inline void slot_fill(zi_view *view, uint32_t slot, uint32_t maxsize, uint32_t named,
-                             uint32_t chunk, uint32_t notes, uint32_t noting)
+static inline void queue_fill(zi_view *view, uint32_t slot, uint32_t maxsize, uint32_t named,
+                              uint32_t chunk, uint32_t notes, uint32_t noting)
 {
     zi_queue *queue = &view->queues[slot];
     zi_cursor start = {0, chunk, 0};
     queue->generation++;
+    queue->handled = 0;
     queue->maxsize = maxsize;
     queue->state = ZI_STATE_OPEN;
     queue->items_waiters = queue->room_waiters = queue->done_waiters = 0;
@@ -102,7 +27,7 @@ static inline void slot_fill(zi_view *view, uint32_t slot, uint32_t maxsize, uin
     if (notes != ZI_NONE) view->blocks[notes].queue = slot;
     holding_set(view, slot);
     ZI_POINT("create.before_used");
-    ZI_STORE(queue->used, 1);
+    ZI_STORE(queue->used, ZI_ROLE_QUEUE);
     ZI_STORE(view->blocks[chunk].owner, (uint32_t)ZI_QUEUED);
     if (notes != ZI_NONE) ZI_STORE(view->blocks[notes].owner, (uint32_t)ZI_QUEUED);
 }
@@ -113,7 +38,7 @@ static inline zi_status queue_create(zi_view *view, uint32_t maxsize, uint32_t n
                                      uint32_t *slot, uint32_t *generation, uint64_t deadline)
 {
     uint32_t chunk, notes = ZI_NONE;
-    queues_reclaim(view, deadline);
+    slots_reclaim(view, deadline);
     zi_status status = block_alloc(view, ZI_CHUNK_MIN, ZI_KIND_RING, &chunk, deadline);
     if (status != ZI_OK) return status;
     if (noting != ZI_NOTE_NOTHING) {
@@ -125,7 +50,7 @@ static inline zi_status queue_create(zi_view *view, uint32_t maxsize, uint32_t n
     if (status == ZI_OK) {
         status = slot_take(view, slot);
         if (status == ZI_OK) {
-            slot_fill(view, *slot, maxsize, named, chunk, notes, noting);
+            queue_fill(view, *slot, maxsize, named, chunk, notes, noting);
             *generation = view->queues[*slot].generation;
         }
         arena_unlock(view);
@@ -136,18 +61,10 @@ static inline zi_status queue_create(zi_view *view, uint32_t maxsize, uint32_t n
     return status;
 }
 
-/* Hold a queue that a handle or a parent names.  Set before it is looked at: from then on
- * it cannot be reclaimed.  ZI_STALE: it is gone already. */
+/* Hold a queue that a handle or a parent names.  ZI_STALE: it is gone already. */
 static inline zi_status queue_hold(zi_view *view, uint32_t slot, uint32_t generation, uint64_t deadline)
 {
-    if (slot >= ZI_LOAD(view->arena->queues_used)) return ZI_STALE;
-    zi_status status = arena_lock(view, deadline);
-    if (status != ZI_OK) return status;
-    holding_set(view, slot);
-    status = queue_check(view, &view->queues[slot], generation);
-    if (status != ZI_OK) holding_clear(view, slot);
-    arena_unlock(view);
-    return status;
+    return slot_hold(view, slot, ZI_ROLE_QUEUE, generation, deadline);
 }
 
 #define ZI_DROP_MANY 8

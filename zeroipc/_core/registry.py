@@ -1,41 +1,32 @@
-"""Which queues an arena has: made, held, and reclaimed when nobody holds them.
-
-A slot is free when no live row holds it and no handle to it is on its way. A dropped queue is
-only marked (a finalizer must not lock); the next creation reclaims it.
-"""
+"""Queues: made, shut, and what those who join them see."""
 
 from __future__ import annotations
 
 from .alloc import block_alloc
-from .arena import View, arena_reserve
-from .atomics import fence
+from .arena import View
 from .blocks import arena_locked, block_bytes, block_free
 from .layout import (
     CHUNK_MIN,
-    FREE,
-    KIND_HANDLE,
     KIND_RING,
     KIND_TALLY,
     NONE,
     NOTE_CLAIMS,
     NOTE_NOTHING,
     NOTE_TASKS,
-    PAGE,
     PARTICIPANTS,
-    QUEUE,
     QUEUED,
-    QUEUES,
-    QUEUES_OFFSET,
+    ROLE_QUEUE,
     STATE_OPEN,
     STATE_SHUT,
     STATE_SHUT_NOW,
 )
 from .mqueue import get_locked, queue_check, queue_locked
-from .mutex import TICK_NS, mutex_init
+from .mutex import TICK_NS
 from .notes import queue_tally, tally_open, tally_pack
-from .participant import holding_any, holding_clear, holding_set, identity_index
+from .participant import holding_set, identity_index
 from .records import SharedQueue
 from .ring import Message, cursor_pack, queue_size
+from .slots import slot_hold, slot_take, slots_reclaim
 from .status import OK, Status
 from .sweep import arena_tick
 from .wait import (
@@ -51,82 +42,13 @@ from .wait import (
 )
 
 
-def handle_any(view: View, slot: int) -> bool:
-    """Under A: whether a handle that names the slot is on its way."""
-    for number in range(view.arena.blocks_used):
-        block = view.blocks[number]
-        if block.kind == KIND_HANDLE and block.link == slot and block.owner != FREE:
-            return True
-    return False
-
-
-def queue_clear(view: View, slot: int) -> None:
-    """Under Q and A: free all blocks of a queue that nobody has.
-
-    used = 0 first, so that a death on the way leaves blocks of an unused slot, which
-    arena_repair frees.
-    """
-    view.queues[slot].used = 0
-    for number in range(view.arena.blocks_used):
-        block = view.blocks[number]
-        if block.queue == slot and block.owner == QUEUED:
-            block_free(view, number)
-
-
-def queue_reclaim(view: View, slot: int, deadline: int) -> None:
-    """Reclaim one queue if nobody has it; a queue that is locked for long is left for later."""
-    queue = view.queues[slot]
-
-    def clear() -> Status:
-        # Handles before rows, under A: whoever takes a handle sets its row first and needs A
-        # to make another, so a queue cannot slip from one to the other unseen.
-        if queue.used and not handle_any(view, slot) and not holding_any(view, slot):
-            queue_clear(view, slot)
-        return OK
-
-    def work() -> Status:
-        return arena_locked(view, deadline, clear)
-
-    if not queue.used or holding_any(view, slot):
-        return
-    if queue_locked(view, slot, deadline, work) is not OK:
-        view.arena.queues_dirty = 1
-
-
-def queues_reclaim(view: View, deadline: int) -> None:
-    """Reclaim the queues that nobody has, if one was dropped."""
-    if not view.arena.queues_dirty:
-        return
-    view.arena.queues_dirty = 0
-    fence()
-    for slot in range(view.arena.queues_used):
-        queue_reclaim(view, slot, deadline)
-
-
-def slot_take(view: View) -> tuple[Status, int]:
-    """Under A: an unused slot whose mutex is ready. A mutex is made once and never again."""
-    arena = view.arena
-    words = view.mapping.u32[_USED : _USED + arena.queues_used * _STRIDE : _STRIDE].tolist()
-    slot = words.index(0) if 0 in words else len(words)
-    if slot == QUEUES:
-        return Status.NO_ENTRY, NONE
-    if slot == arena.queues_backed:
-        status = arena_reserve(view, QUEUES_OFFSET + slot * QUEUE.nbytes, PAGE)
-        if status is not OK:
-            return status, NONE
-        arena.queues_backed += PAGE // QUEUE.nbytes
-    if slot == arena.queues_used:
-        mutex_init(view.queues[slot].lock)
-        arena.queues_used = slot + 1
-    return OK, slot
-
-
-def slot_fill(
+def queue_fill(
     view: View, slot: int, maxsize: int, named: bool, chunk: int, notes: int, noting: int
 ) -> None:
     """Under A: fill a slot in; `used` last. The blocks become the queue's after that."""
     queue = view.queues[slot]
     queue.generation = (queue.generation + 1) & 0xFFFFFFFF
+    queue.handled = 0
     queue.maxsize = maxsize
     queue.state = STATE_OPEN
     queue.items_waiters = queue.room_waiters = queue.done_waiters = 0
@@ -141,7 +63,7 @@ def slot_fill(
     if notes != NONE:
         view.blocks[notes].queue = slot
     holding_set(view, slot)
-    queue.used = 1
+    queue.used = ROLE_QUEUE
     view.blocks[chunk].owner = QUEUED
     if notes != NONE:
         view.blocks[notes].owner = QUEUED
@@ -160,11 +82,11 @@ def queue_create(
         nonlocal slot, generation
         status, slot = slot_take(view)
         if status is OK:
-            slot_fill(view, slot, maxsize, named, chunk, notes, noting)
+            queue_fill(view, slot, maxsize, named, chunk, notes, noting)
             generation = view.queues[slot].generation
         return status
 
-    queues_reclaim(view, deadline)
+    slots_reclaim(view, deadline)
     notes = NONE
     status, chunk = block_alloc(view, CHUNK_MIN, KIND_RING, deadline)
     if status is not OK:
@@ -185,25 +107,11 @@ def queue_create(
 
 
 def queue_hold(view: View, slot: int, generation: int, deadline: int) -> Status:
-    """Hold a queue that a handle or a parent names. STALE: it is gone already.
-
-    Set before it is looked at: from then on it cannot be reclaimed.
-    """
-
-    def work() -> Status:
-        holding_set(view, slot)
-        status = queue_check(view, view.queues[slot], generation)
-        if status is not OK:
-            holding_clear(view, slot)
-        return status
-
-    return arena_locked(view, deadline, work) if slot < view.arena.queues_used else Status.STALE
+    """Hold a queue that a handle or a parent names. STALE: it is gone already."""
+    return slot_hold(view, slot, ROLE_QUEUE, generation, deadline)
 
 
 DROP_MANY = 8
-_USED = (QUEUES_OFFSET + QUEUE.used.offset) // 4
-_STRIDE = QUEUE.nbytes // 4
-"""Where the words `used` of the slots are: a look at each by itself takes too long."""
 
 
 def queue_drop(view: View, slot: int, generation: int, deadline: int) -> Status:

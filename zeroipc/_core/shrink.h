@@ -47,11 +47,11 @@ static inline int queue_shrink(zi_view *view, uint32_t slot)
 {
     zi_queue *queue = &view->queues[slot];
     uint32_t spare;
-    if (!ZI_LOAD(queue->used) || queue_size(queue) != 0 || !queue_is_large(view, queue)) return 0;
+    if (ZI_LOAD(queue->used) != ZI_ROLE_QUEUE || queue_size(queue) != 0 || !queue_is_large(view, queue)) return 0;
     if (block_alloc(view, ZI_CHUNK_MIN, ZI_KIND_RING, &spare, 0) != ZI_OK) return 0;
     int done = 0;
     if (queue_lock(view, slot, 0) == ZI_OK) {
-        done = queue->used && queue_size(queue) == 0 && queue_is_large(view, queue);
+        done = queue->used == ZI_ROLE_QUEUE && queue_size(queue) == 0 && queue_is_large(view, queue);
         if (done) shrink_locked(view, slot, &spare);
         queue_unlock(view, slot);
     }

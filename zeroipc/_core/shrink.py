@@ -14,7 +14,7 @@ from __future__ import annotations
 from .alloc import block_alloc
 from .arena import View
 from .blocks import block_free
-from .layout import CHUNK_MIN, KIND_RING, NONE, QUEUED
+from .layout import CHUNK_MIN, KIND_RING, NONE, QUEUED, ROLE_QUEUE
 from .mqueue import queue_locked
 from .records import SharedQueue
 from .ring import Spare, chunk_nbytes, cursor_load, cursor_pack, get_leave, queue_size, record_link
@@ -51,14 +51,15 @@ def shrink_locked(view: View, slot: int, spare: Spare) -> None:
 def queue_shrink(view: View, slot: int) -> bool:
     """Shrink one queue if it is empty and nobody is at it; whether it did."""
     queue = view.queues[slot]
-    if not queue.used or queue_size(queue) != 0 or not queue_is_large(view, queue):
+    if queue.used != ROLE_QUEUE or queue_size(queue) != 0 or not queue_is_large(view, queue):
         return False
     spare = Spare()
     done = False
 
     def work() -> Status:
         nonlocal done
-        done = bool(queue.used) and queue_size(queue) == 0 and queue_is_large(view, queue)
+        used = queue.used == ROLE_QUEUE
+        done = used and queue_size(queue) == 0 and queue_is_large(view, queue)
         if done:
             shrink_locked(view, slot, spare)
         return OK

@@ -19,7 +19,8 @@ PyObject *native_raise(zi_state *state, zi_status status, const zi_view *view)
                      "remove files there, or mount it larger", (unsigned long long)view->arena->reserved);
         break;
     case ZI_NO_ENTRY:
-        PyErr_Format(state->arena_full, "a table of the arena is full: at most %d processes, %d queues, %d blocks",
+        PyErr_Format(state->arena_full, "a table of the arena is full: at most %d processes, %d slots (queues, "
+                     "locks, values), %d blocks",
                      (int)ZI_PARTICIPANTS, (int)ZI_QUEUES, (int)ZI_BLOCKS);
         break;
     case ZI_DAMAGED: PyErr_SetString(state->damaged, "the arena is damaged, or of another layout"); break;

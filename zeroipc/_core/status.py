@@ -62,7 +62,7 @@ def error_of(status: Status, view: View) -> Exception:
     if status is Status.NO_ENTRY:
         return ShmFullError(
             f"a table of the arena is full: at most {PARTICIPANTS} processes, "
-            f"{QUEUES} queues, {BLOCKS} blocks"
+            f"{QUEUES} slots (queues, locks, values), {BLOCKS} blocks"
         )
     if status is Status.DAMAGED:
         return SegmentFormatError("the arena is damaged, or of another layout")

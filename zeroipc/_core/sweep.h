@@ -65,10 +65,10 @@ static inline int tally_lose(zi_view *view, zi_queue *queue, uint32_t index)
 static inline int sweep_tally(zi_view *view, uint32_t slot, uint32_t index, uint32_t dead, uint64_t deadline)
 {
     zi_queue *queue = &view->queues[slot];
-    if (!ZI_LOAD(queue->used) || queue->tally == ZI_NONE) return 1;
+    if (ZI_LOAD(queue->used) != ZI_ROLE_QUEUE || queue->tally == ZI_NONE) return 1;
     if (queue_lock(view, slot, deadline) != ZI_OK) return 0;
     int wake = 0;
-    if (queue->used && queue->tally != ZI_NONE && participant_identity(view, index) == dead &&
+    if (queue->used == ZI_ROLE_QUEUE && queue->tally != ZI_NONE && participant_identity(view, index) == dead &&
         tally_lose(view, queue, index))
         wake = wake_decide(&queue->done_seq, &queue->done_waiters, &queue->done_pending);
     queue_unlock(view, slot);
@@ -94,7 +94,7 @@ static inline int sweep_participant(zi_view *view, uint32_t index, uint32_t dead
         memset(participant_row(view, index), 0, ZI_QUEUES);
         ZI_POINT("sweep.before_clear");
         ZI_STORE(view->participants[index].pid, 0);
-        ZI_STORE(view->arena->queues_dirty, 1);
+        slots_mark_all(view);
         arena_mark_all(view); /* frees that the dead cut short, blocks they inherited */
     }
     arena_unlock(view);
@@ -155,7 +155,7 @@ static inline zi_status queue_await_items(zi_view *view, uint32_t slot, uint64_t
     if (first && queue_size(queue) == 0 && wait_spin(&queue->tail, seen, &queue->tail_cpu)) return ZI_OK;
     zi_status status = queue_lock(view, slot, deadline);
     if (status != ZI_OK) return status;
-    if (queue_size(queue) != 0 || queue->state != ZI_STATE_OPEN || !queue->used) {
+    if (queue_size(queue) != 0 || queue->state != ZI_STATE_OPEN || queue->used != ZI_ROLE_QUEUE) {
         queue_unlock(view, slot);
         return ZI_OK;
     }
@@ -180,7 +180,7 @@ static inline zi_status queue_await_room(zi_view *view, uint32_t slot, uint64_t 
         return ZI_OK;
     zi_status status = queue_lock(view, slot, deadline);
     if (status != ZI_OK) return status;
-    if (queue_size(queue) < queue->maxsize || queue->state != ZI_STATE_OPEN || !queue->used) {
+    if (queue_size(queue) < queue->maxsize || queue->state != ZI_STATE_OPEN || queue->used != ZI_ROLE_QUEUE) {
         queue_unlock(view, slot);
         return ZI_OK;
     }

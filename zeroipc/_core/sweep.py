@@ -20,8 +20,15 @@ from collections.abc import Callable
 
 from .arena import View
 from .atomics import fence
-from .blocks import arena_locked, arena_mark_all, block_free, block_lent_by, block_unlend
-from .layout import ARENA, NONE, QUEUED, QUEUES, STATE_OPEN
+from .blocks import (
+    arena_locked,
+    arena_mark_all,
+    block_free,
+    block_lent_by,
+    block_unlend,
+    slots_mark_all,
+)
+from .layout import ARENA, NONE, QUEUED, QUEUES, ROLE_QUEUE, STATE_OPEN
 from .mqueue import queue_has_block, queue_locked
 from .mutex import TICK_NS
 from .notes import queue_tally, tally_open
@@ -109,11 +116,15 @@ def sweep_tally(view: View, slot: int, index: int, dead: int, deadline: int) -> 
 
     def work() -> Status:
         nonlocal wake
-        if queue.used and queue.tally != NONE and participant_identity(view, index) == dead:
+        if (
+            queue.used == ROLE_QUEUE
+            and queue.tally != NONE
+            and participant_identity(view, index) == dead
+        ):
             wake = tally_lose(view, queue, index) and wake_decide(queue.done)
         return OK
 
-    if not queue.used or queue.tally == NONE:
+    if queue.used != ROLE_QUEUE or queue.tally == NONE:
         return True
     if queue_locked(view, slot, deadline, work) is not OK:
         return False
@@ -139,7 +150,7 @@ def sweep_participant(view: View, index: int, dead: int, deadline: int) -> bool:
         if participant_identity(view, index) == dead:
             participant_row(view, index)[:] = bytes(QUEUES)
             view.participants[index].pid = 0
-            view.arena.queues_dirty = 1
+            slots_mark_all(view)
             arena_mark_all(view)  # frees that the dead cut short, blocks they inherited
         return OK
 
@@ -236,7 +247,8 @@ def queue_await_items(view: View, slot: int, deadline: int, first: bool) -> Stat
         return OK
 
     def pointless() -> bool:
-        return queue_size(queue) != 0 or queue.state != STATE_OPEN or not queue.used
+        gone = queue.state != STATE_OPEN or queue.used != ROLE_QUEUE
+        return queue_size(queue) != 0 or gone
 
     return queue_await(view, slot, deadline, queue.items, pointless)
 
@@ -250,7 +262,8 @@ def queue_await_room(view: View, slot: int, deadline: int, first: bool) -> Statu
         return OK
 
     def pointless() -> bool:
-        return queue_size(queue) < queue.maxsize or queue.state != STATE_OPEN or not queue.used
+        gone = queue.state != STATE_OPEN or queue.used != ROLE_QUEUE
+        return queue_size(queue) < queue.maxsize or gone
 
     return queue_await(view, slot, deadline, queue.room, pointless)
 

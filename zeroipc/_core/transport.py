@@ -5,10 +5,11 @@ the C files beside these:
 
     arena.py blocks.py alloc.py participant.py ring.py          algorithms
     notes.py mqueue.py
-    sweep.py registry.py claims.py shrink.py
+    sweep.py slots.py registry.py memory.py claims.py shrink.py
     atomics.py mutex.py wait.py owner.py records.py status.py   what they need
     codec.py parts.py arrays.py draft.py                        objects to messages and back
-    arena_type.py block_type.py trimmer.py queue_*.py           what users hold
+    arena_type.py block_type.py memory_type.py hold.py          what users hold
+    queue_*.py trimmer.py
     patience.py orphan.py                                       how they wait
 
 Nothing here needs a compiler, an atomic read-modify-write, or executable memory.
@@ -19,6 +20,7 @@ from __future__ import annotations
 from .arena_type import Arena
 from .block_type import Block
 from .layout import DATA_OFFSET, NOTE_CLAIMS, NOTE_NOTHING, NOTE_TASKS, PARTICIPANTS
+from .memory_type import Memory
 from .queue_type import MessageQueue, send_handle
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "PARTICIPANTS",
     "Arena",
     "Block",
+    "Memory",
     "MessageQueue",
     "send_handle",
 ]

@@ -15,14 +15,13 @@ The interface is the standard library's. What differs, each for the better:
 from __future__ import annotations
 
 import os
-import weakref
-from multiprocessing import context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._backend import transport as core
 from ..errors import ClosedQueueError, ShutDown
 from . import transport
 from .bridge import Bridged
+from .handed import Handed
 from .standard import names_of
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ __all__ = ["JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
 __getattr__ = names_of(__name__)
 
 
-class _SharedQueue(Bridged, core.MessageQueue):  # type: ignore[misc, name-defined]
-    """What the three queues have in common: being made, being sent, being freed."""
+class _SharedQueue(Handed, Bridged, core.MessageQueue):  # type: ignore[misc, name-defined]
+    """What the three queues have in common: being made, and keeping what does not fit."""
 
     def _create(self, maxsize: int, noting: int, named: bool = False) -> None:
         home = transport.home()
@@ -48,28 +47,6 @@ class _SharedQueue(Bridged, core.MessageQueue):  # type: ignore[misc, name-defin
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedQueueError(f"Queue {self!r} is closed")
-
-    def __getstate__(self) -> Any:
-        """Return what a child being started, or who gets the message being put, attaches by.
-
-        Raises:
-            RuntimeError: there is neither.
-        """
-        arena, slot, generation = self._handle
-        popen = context.get_spawning_popen()
-        if popen is not None:
-            keep_for(popen, self)
-        elif not _is_spilled(self):
-            sent = core.send_handle(self)
-            if sent is None:
-                context.assert_spawning(self)
-            elif not sent:
-                transport.keep_abroad(self)
-        return transport.arena_of(arena.token).address(popen), slot, generation
-
-    def __setstate__(self, state: Any) -> None:
-        address, slot, generation = state
-        self._attach(transport.attach(address).arena, slot, generation)
 
     _overflow: Spill | None = None
 
@@ -84,36 +61,6 @@ class _SharedQueue(Bridged, core.MessageQueue):  # type: ignore[misc, name-defin
     def _spill(self, obj: Any) -> None:
         """Keep *obj*, which did not fit into the arena, in a thread that puts it later."""
         self._own_overflow().put(self, obj)
-
-
-def _is_spilled(queue: _SharedQueue) -> bool:
-    """Keep *queue* if this thread is pickling an object to be spilled; return whether it is."""
-    from .spill import collects
-
-    return collects(queue)
-
-
-_starting: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Those popen objects that may still keep queues."""
-
-
-def keep_for(popen: Any, queue: _SharedQueue) -> None:
-    """Keep *queue* alive until the child that *popen* starts has attached to it, or ended."""
-    for other in list(_starting):
-        other._zeroipc_queues = [kept for kept in other._zeroipc_queues if _awaits(other, kept)]
-        if not other._zeroipc_queues:
-            _starting.discard(other)
-    _starting.add(popen)
-    popen.__dict__.setdefault("_zeroipc_queues", []).append(queue)
-
-
-def _awaits(popen: Any, queue: _SharedQueue) -> bool:
-    """Return whether the child has yet to attach to *queue*."""
-    pid = getattr(popen, "pid", None)
-    if pid is None:  # still being pickled for
-        return True
-    arena, slot, _ = queue._handle
-    return popen.returncode is None and pid not in arena.holders(slot)
 
 
 class Queue(_SharedQueue, Generic[T]):

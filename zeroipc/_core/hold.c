@@ -1,0 +1,53 @@
+/* A process's hold of a slot: its row says so as long as there is an object. */
+#include "native.h"
+
+/* _attach(arena, slot, generation); -1: an error is set. */
+int hold_attach(zi_hold *self, PyObject *args, uint32_t role)
+{
+    PyObject *arena;
+    uint32_t slot, generation;
+    if (!PyArg_ParseTuple(args, "OO&O&:_attach", &arena, native_u32, &slot, native_u32, &generation)) return -1;
+    zi_state *state = PyModule_GetState(PyType_GetModuleByDef(Py_TYPE(self), &native_module));
+    if (Py_TYPE(arena) != state->arena_type || self->arena) {
+        PyErr_SetString(PyExc_TypeError, "_attach() takes an Arena, once");
+        return -1;
+    }
+    zi_status status;
+    ZI_PATIENTLY(status, slot_hold(&((zi_arena_object *)arena)->view, slot, role, generation, until));
+    if (status == ZI_STALE && role != ZI_ROLE_QUEUE)
+        PyErr_SetString(state->gone, "it does not exist any more: its last holder is gone");
+    else if (status != ZI_OK)
+        native_raise(state, status, &((zi_arena_object *)arena)->view);
+    if (status != ZI_OK) return -1;
+    self->arena = (zi_arena_object *)Py_NewRef(arena);
+    self->slot = slot;
+    self->generation = generation;
+    self->held = 1;
+    self->arena->holds[slot]++;
+    self->arena->kept += role != ZI_ROLE_QUEUE;
+    return 0;
+}
+
+void hold_drop(zi_hold *self)
+{
+    if (self->held && self->arena->view.me != 0 && --self->arena->holds[self->slot] == 0)
+        holding_clear(&self->arena->view, self->slot);
+    self->held = 0;
+}
+
+void hold_dealloc(PyObject *object)
+{
+    zi_hold *self = (zi_hold *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    if (self->arena) hold_drop(self);
+    Py_XDECREF(self->arena);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+PyObject *hold_get_handle(PyObject *object, void *closure)
+{
+    (void)closure;
+    zi_hold *self = (zi_hold *)object;
+    return Py_BuildValue("OII", self->arena ? (PyObject *)self->arena : Py_None, self->slot, self->generation);
+}
