@@ -7,6 +7,7 @@ the place of Queue, JoinableQueue and SimpleQueue. Beyond it:
 
     ProcessPoolExecutor     takes the place of `concurrent.futures.ProcessPoolExecutor`
     empty, asarray          arrays that already live in shared memory and are sent without a copy
+    install, uninstall      let `multiprocessing` itself give all this: no program need be edited
 
 Nothing but `multiprocessing` and the base of `concurrent.futures` is imported until it is needed.
 """
@@ -56,6 +57,8 @@ if typing.TYPE_CHECKING:  # what __all__ and __getattr__ give, spelled out for t
     )
 
     from zeroipc.mp.executor import ProcessPoolExecutor as ProcessPoolExecutor
+    from zeroipc.mp.swap import install as install
+    from zeroipc.mp.swap import uninstall as uninstall
     from zeroipc.mp.transport import asarray as asarray
     from zeroipc.mp.transport import empty as empty
 
@@ -72,6 +75,8 @@ _ADDED = {
     "ProcessPoolExecutor": "zeroipc.mp.executor",
     "asarray": "zeroipc.mp.transport",
     "empty": "zeroipc.mp.transport",
+    "install": "zeroipc.mp.swap",
+    "uninstall": "zeroipc.mp.swap",
 }
 
 
