@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .errors import StalledError as StalledError
     from .errors import StructureNotFoundError as StructureNotFoundError
     from .errors import TableFullError as TableFullError
+    from .errors import TaskTimeoutError as TaskTimeoutError
     from .errors import UnpicklableError as UnpicklableError
     from .errors import VersionError as VersionError
     from .errors import WaitTimeoutError as WaitTimeoutError
@@ -116,6 +117,7 @@ _NAMES = {
         "StalledError",
         "StructureNotFoundError",
         "TableFullError",
+        "TaskTimeoutError",
         "UnpicklableError",
         "VersionError",
         "WaitTimeoutError",

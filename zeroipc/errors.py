@@ -201,6 +201,14 @@ class OwnerDiedError(ZeroIPCError, RuntimeError):
     """
 
 
+class TaskTimeoutError(ZeroIPCError, TimeoutError):
+    """A task ran for longer than it may, and was ended with its worker.
+
+    Raised by asking for its result. That a result does not come within the time that you wait
+    for it is a plain TimeoutError, and the task goes on.
+    """
+
+
 class StalledError(ZeroIPCError, RuntimeError):
     """Another process is in the midst of an operation and does not go on: dead, or stopped.
 

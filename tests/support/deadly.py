@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from tests.support.tasks import sigkill
@@ -27,3 +28,19 @@ def die_while(folder: str, fewer: int) -> None:
 
 def interrupted() -> None:
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def wait_if_odd(number: int) -> int:
+    if number % 2:
+        time.sleep(60)
+    return number
+
+
+def spin(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def given(timeout: object, retries: object) -> tuple[object, object]:
+    return timeout, retries

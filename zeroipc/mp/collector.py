@@ -40,12 +40,14 @@ class Collector:
     Attributes:
         holder: the thread that has the role, by its ident.
         wanted: whether the manager asks for it.
+        answered: for how many tasks a worker has sent an outcome, or died.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.holder: int | None = None
         self.wanted = False
+        self.answered = 0
         self._waits = False
         self._bells: dict[Any, None] = {}
         self._inbox: deque[Any] = deque()
@@ -210,6 +212,7 @@ class Collector:
     def _finish(self, number: int, good: bool, value: Any) -> None:
         """Finish a task with what it returned or raised; that makes room for others."""
         engine = self.engine
+        self.answered += 1
         if type(value) not in _PLAIN and self._is_crowded():
             value = _moved_out(value)
         future = engine.pending.get(number)

@@ -40,6 +40,7 @@ class Crew:
         self._numbers: dict[int, int] = {}  # number: pid
         self._retired: set[int] = set()
         self._ready: set[int] = set()
+        self._condemned: set[int] = set()
         self.hiring = threading.RLock()
         self._starting = False
         self._ended = False
@@ -83,6 +84,19 @@ class Crew:
         """Return whether the worker had said so."""
         return process.pid in self._ready
 
+    def condemn(self, process: Any) -> None:
+        """Note that a worker is to be killed, together with its task."""
+        self._condemned.add(process.pid)
+
+    def is_condemned(self, process: Any) -> bool:
+        """Return whether the worker's death is wanted."""
+        return process.pid in self._condemned
+
+    def numbers(self) -> dict[int, Any]:
+        """Return the processes by the numbers under which they note what they take."""
+        pids = list(self._numbers.items())
+        return {number: self.processes[pid] for number, pid in pids if pid in self.processes}
+
     def ended(self) -> list[Any]:
         """Return the processes that have ended."""
         processes = list(self.processes.values())
@@ -97,6 +111,7 @@ class Crew:
         process.join()
         self._retired.discard(process.pid)
         self._ready.discard(process.pid)
+        self._condemned.discard(process.pid)
         del self.processes[process.pid], self._numbers[self.number(process)]
 
     def number(self, process: Any) -> int:

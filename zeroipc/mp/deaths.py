@@ -13,17 +13,22 @@ there have been collected, its claim says which task died with it, if any:
 | just after it sent a result    | the task     | is there | has ended                   |
 
 With "break" any death but those that were announced breaks the engine: everything that is
-pending fails, as in the standard library. With "respawn" the one task fails and another worker
-takes the place. Workers that die before they are ready for a task, one after the other, would
-do so for ever: the engine breaks when it is more than AT_START beyond a whole crew of them. It
-breaks as well when a worker ended by a Ctrl-C or its initializer raised an exception.
+pending fails, as in the standard library. With "respawn" the one task fails, or is run again,
+and another worker takes the place. Workers that die before they are ready for a task, one after
+the other, would do so for ever: the engine breaks when there are AT_START more of them than
+there may be workers. It breaks as well when a worker ended by a Ctrl-C or its initializer raised
+an exception. A worker that was killed to end its task (limits.py) is replaced in any case.
 """
 
 from __future__ import annotations
 
+import importlib
+import sys
+from concurrent.futures._base import BrokenExecutor
 from typing import TYPE_CHECKING, Any
 
 from .crew import obituary
+from .futures import name_of
 from .worker import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -67,7 +72,8 @@ class Deaths:
         engine.sender.note()
         with engine.collector.taken_over():  # what they sent before they died counts
             engine.deliver()
-        accidents = [process for process in ended if not crew.is_retired(process)]
+        wanted = [p for p in ended if crew.is_retired(p) or crew.is_condemned(p)]
+        accidents = [process for process in ended if process not in wanted]
         if accidents and engine.broken is None:
             self._mourn(accidents)
         if engine.broken is not None:
@@ -119,12 +125,20 @@ class Deaths:
         self.lose(future, process)
 
     def lose(self, future: TaskFuture[Any], process: Any) -> None:
-        """Fail the task that a worker had when it died."""
+        """Fail the task that a worker had when it died, or have it run again."""
         from .._died import WorkerDiedError
 
         text = obituary(process) + _while_running(future)
         error = WorkerDiedError(text, process.pid, process.exitcode, future.number)
-        self.engine.end(future, None, error)
+        terms = future.terms
+        if terms is None or not terms.retries:
+            error.__cause__ = None if terms is None else terms.death
+            self.engine.collector.answered += 1
+            self.engine.end(future, None, error)
+            return
+        terms.retries -= 1
+        terms.death = error
+        self.engine.sender.send_again(future, terms.call)
 
     def _replace(self) -> None:
         """Start a worker, if one could be of use. Threads do not fork well: not only then."""
@@ -140,5 +154,33 @@ class Deaths:
 
 
 def _while_running(future: TaskFuture[Any]) -> str:
-    name = getattr(future.fn, "__qualname__", repr(future.fn))
-    return f" while it ran task {future.number}, {name}"
+    again = "" if future.terms is None or future.terms.death is None else ", again"
+    return f" while it ran task {future.number}, {name_of(future.fn)}{again}"
+
+
+def prepare_for_interrupts() -> None:
+    """Load what the death of a worker needs before a Ctrl-C can cause it.
+
+    What is loaded after a Ctrl-C makes Python 3.11 forget that it has to end by SIGINT.
+    """
+    if sys.version_info < (3, 12):
+        importlib.import_module("concurrent.futures.process")
+
+
+def broken(what: str, cause: BaseException | None) -> BaseException:
+    """Return an exception of its own for each future: raising one adds to its traceback."""
+    try:  # not at the top: it loads half of multiprocessing, which takes longer than a task
+        from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
+    except RuntimeError:  # it cannot be loaded when the interpreter is ending
+        return BrokenExecutor(what)
+    error = BrokenProcessPool(what)
+    if cause is not None:
+        text = f'\n"""\n{_text_of(cause)}"""'
+        error.__cause__ = _RemoteTraceback(text)  # type: ignore[arg-type]
+    return error
+
+
+def _text_of(error: BaseException) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error))

@@ -27,9 +27,7 @@ finds out.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
-import sys
 import threading
 import weakref
 from collections import deque
@@ -42,8 +40,9 @@ from .bell import Bell
 from .calls import Packer
 from .collector import Collector
 from .crew import Crew
-from .deaths import Deaths
+from .deaths import Deaths, broken, prepare_for_interrupts
 from .futures import SENDING, TaskFuture
+from .limits import Limits
 from .manager import Manager
 from .queues import SimpleQueue, TaskQueue
 from .sender import Sender
@@ -52,6 +51,8 @@ from .worker import Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .terms import Terms
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 _exiting = False
@@ -105,6 +106,7 @@ class Engine:
         self.packer = Packer(by_value=context.get_start_method(allow_none=False) != "fork")
         self.sender = Sender(self, self.packer)
         self.collector = Collector(self)
+        self.limits = Limits(self)
         packed = None if initializer is None else self.packer.pack(initializer)
         parent = os.getpid(), owner_start_time(os.getpid())
         self.crew = Crew(
@@ -126,21 +128,29 @@ class Engine:
 
     # --- Submitting -----------------------------------------------------------------------
 
-    def submit(self, fn: Any, args: Any, kwargs: Any) -> TaskFuture[Any]:
+    def submit(
+        self, fn: Any, args: Any, kwargs: Any, terms: Terms | None = None
+    ) -> TaskFuture[Any]:
         """Hand in a call; never blocks.
+
+        Args:
+            fn, args, kwargs: the call.
+            terms: what else is agreed about it (terms.py), for this task alone.
 
         Raises:
             BrokenProcessPool: a worker died before.
             RuntimeError: the engine is closed.
         """
         if self.count == 1:  # not before the first: its result should not wait for this
-            _prepare_for_interrupts()
+            prepare_for_interrupts()
         with self.lock:
             if self.broken is not None or self.closing or _exiting:
                 self._refuse()
             number = self.count
             self.count = number + 1
             future: TaskFuture[Any] = TaskFuture(self, number, (fn, args, kwargs))
+            if terms is not None:
+                self.limits.agree(future, terms)
             self.sender.backlog.append(future)
             self.pending[number] = future
         if self.thread is None or not self.crew.forks:
@@ -152,8 +162,11 @@ class Engine:
 
     @property
     def demand(self) -> int:
-        """How many workers could be of use."""
-        return len(self.pending)
+        """How many workers could be of use.
+
+        What could not be sent counts as well: the standard library starts workers for that.
+        """
+        return max(len(self.pending), self.count - self.collector.answered)
 
     def _refuse(self) -> None:
         if self.broken is not None:
@@ -246,6 +259,8 @@ class Engine:
             self.sender.nbytes -= future.nbytes
         if future._watch is not None:
             self.watched.discard(future)
+        if future.terms is not None:
+            self.limits.forget(future)
         future.call = future.fn = None
         self.pending.pop(future.number, None)
 
@@ -261,15 +276,20 @@ class Engine:
             if sent and not self.tasks._queued(item):
                 future._state = RUNNING
 
-    def cancel(self, future: TaskFuture[Any]) -> bool:
-        """Cancel *future* unless a worker has taken it; whether it is cancelled."""
+    def cancel(self, future: TaskFuture[Any], running: bool = False) -> bool:
+        """Cancel *future* unless a worker has taken it; whether it is cancelled.
+
+        Args:
+            running: also if a worker has; that one is killed, and replaced.
+        """
         try:
-            return self._cancel(future)
+            return self.cancel_queued(future) or (running and self.limits.cancel(future))
         except BaseException:  # of a signal handler
             self.doubt()
             raise
 
-    def _cancel(self, future: TaskFuture[Any]) -> bool:
+    def cancel_queued(self, future: TaskFuture[Any]) -> bool:
+        """Cancel *future* if it is not with a worker; whether it is cancelled."""
         with self.lock:
             if future.number not in self.pending:
                 return future.cancelled()
@@ -278,14 +298,29 @@ class Engine:
             if future.item is not None and not self.tasks._cancel(future.item):
                 future._state = RUNNING
                 return False
-            settled = future.settle_cancelled()
-            self.remove(future)
+            settled = self.settle(future, None)
+        self.tell_cancelled(future, settled)
+        return True
+
+    def settle(self, future: TaskFuture[Any], error: BaseException | None) -> bool:
+        """End a task with *error*, None: as cancelled; whether no one has to be told so.
+
+        Needs the lock.
+        """
+        if error is not None:
+            self.end(future, None, error)
+            return True
+        settled = future.settle_cancelled()
+        self.remove(future)
+        return settled
+
+    def tell_cancelled(self, future: TaskFuture[Any], settled: bool) -> None:
+        """Tell who watches a task that was cancelled, unless it was *settled* in silence."""
         if not settled:
             future.tell_cancelled()
         self.collector.nudge()
         if self.closing:
             self.bell.ring()
-        return True
 
     def doubt(self) -> None:
         """Have the manager find out which of the tasks that were sent will never end."""
@@ -302,13 +337,12 @@ class Engine:
 
     def fail(self, what: str, cause: BaseException | None = None) -> None:
         """Fail everything that is pending, and take no more; the manager ends the workers."""
-        remote = None if cause is None else _text_of(cause)
         with self.lock:
-            self.broken = self.broken or _broken(what, remote)
+            self.broken = self.broken or broken(what, cause)
             pending = list(self.pending.values())
             self.sender.backlog.clear()
         for future in pending:
-            self.end(future, None, _broken(what, remote))
+            self.end(future, None, broken(what, cause))
         self.collector.nudge()
         self.bell.ring()
 
@@ -342,33 +376,6 @@ class Engine:
             future.disown(self.broken)
         for table in (self.pending, self.watched, self.outbox, self.doubtful):
             table.clear()
-
-
-def _prepare_for_interrupts() -> None:
-    """Load what the death of a worker needs before a Ctrl-C can cause it.
-
-    What is loaded after a Ctrl-C makes Python 3.11 forget that it has to end by SIGINT.
-    """
-    if sys.version_info < (3, 12):
-        importlib.import_module("concurrent.futures.process")
-
-
-def _broken(what: str, remote: str | None) -> BaseException:
-    """Return an exception of its own for each future: raising one adds to its traceback."""
-    try:  # not at the top: it loads half of multiprocessing, which takes longer than a task
-        from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
-    except RuntimeError:  # it cannot be loaded when the interpreter is ending
-        return BrokenExecutor(what)
-    error = BrokenProcessPool(what)
-    if remote is not None:
-        error.__cause__ = _RemoteTraceback(f'\n"""\n{remote}"""')  # type: ignore[arg-type]
-    return error
-
-
-def _text_of(error: BaseException) -> str:
-    import traceback
-
-    return "".join(traceback.format_exception(error))
 
 
 def _disown_all() -> None:

@@ -11,24 +11,22 @@ draws the flow of the data. What differs, each for the better:
 
 from __future__ import annotations
 
-import itertools
 import os
-import time
 import weakref
-from collections import deque
 from concurrent.futures import Executor
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._backend import transport as core
-from .calls import Chunk
 from .context import _default_context
 from .engine import Engine
+from .mapping import map_calls
+from .terms import Terms, own_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from .futures import TaskFuture
+    from .options import Options
 
 T = TypeVar("T")
 
@@ -54,10 +52,12 @@ class ProcessPoolExecutor(Executor):
             "respawn": the task that it ran fails with WorkerDiedError, which names it, and
             another worker takes its place. If workers die again and again before they are
             ready for a task, or an initializer raises, that breaks the executor all the same.
+        retries: with "respawn", how often a task whose worker died is run again before it fails.
 
     Raises:
         ValueError: *max_workers* is below 1 or above WORKERS_MAX, or *max_tasks_per_child* is
-            below 1 or comes with "fork", or *on_death* is neither of the two.
+            below 1 or comes with "fork", *on_death* is neither of the two, or
+            *retries* is below 0, or above with "break".
         TypeError: *initializer* is not callable, or *max_tasks_per_child* no integer.
     """
 
@@ -70,6 +70,7 @@ class ProcessPoolExecutor(Executor):
         *,
         max_tasks_per_child: int | None = None,
         on_death: str = "break",
+        retries: int = 0,
     ) -> None:
         if max_workers is None:
             max_workers = len(os.sched_getaffinity(0))
@@ -87,18 +88,23 @@ class ProcessPoolExecutor(Executor):
         self._engine = engine = Engine(
             mp_context, max_workers, initializer, initargs, max_tasks_per_child, on_death
         )
+        self._terms = self._check_terms(Terms(None, retries)) if retries else None
         weakref.finalize(self, engine.close, False).atexit = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> TaskFuture[T]:
         """Schedule `fn(*args, **kwargs)`; return its future.
 
-        What cannot be pickled fails the future, not this call.
+        What cannot be pickled fails the future, not this call. With on_death="respawn" a
+        *timeout* or *retries* that *fn* does not take means what `options` says.
 
         Raises:
             BrokenProcessPool: a worker died before.
             RuntimeError: the executor is shut down, or the interpreter is ending.
         """
-        return self._engine.submit(fn, args, kwargs)
+        terms = self._terms
+        if kwargs and self._engine.deaths.respawns:
+            terms = own_terms(fn, kwargs, terms)
+        return self._engine.submit(fn, args, kwargs, terms)
 
     def map(
         self,
@@ -121,20 +127,35 @@ class ProcessPoolExecutor(Executor):
             TypeError: *buffersize* is no integer.
             TimeoutError: from the iterator.
         """
-        if chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
-        if buffersize is not None and not isinstance(buffersize, int):
-            raise TypeError("buffersize must be an integer or None")
-        if buffersize is not None and buffersize < 1:
-            raise ValueError("buffersize must be None or > 0")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        calls: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
-        if chunksize == 1:
-            submits = (partial(self.submit, fn, *args) for args in calls)
-            return _results(submits, deadline, buffersize)
-        chunk: Callable[..., Any] = Chunk(fn, self._engine.packer.pack(fn))
-        submits = (partial(self.submit, chunk, some) for some in _chunks(calls, chunksize))
-        return _flat(_results(submits, deadline, buffersize))
+        packer = self._engine.packer
+        return map_calls(self.submit, packer, fn, iterables, timeout, chunksize, buffersize)
+
+    def options(self, *, timeout: float | None = None, retries: int | None = None) -> Options:
+        """Return an executor that runs tasks here, on these terms.
+
+            pool.options(timeout=2.5).submit(simulate, seed)
+
+        Args:
+            timeout: seconds that a task may run, from when a worker takes it; None for ever. It
+                fails with TaskTimeoutError then; its worker is killed and replaced.
+            retries: how often a task is run again when its worker dies, in place of the
+                executor's own *retries*.
+
+        Raises:
+            ValueError: *timeout* is not positive, *retries* is below 0, or above with "break".
+        """
+        from .options import Options
+
+        if retries is None:
+            retries = 0 if self._terms is None else self._terms.retries
+        return Options(self, self._check_terms(Terms(timeout, retries)))
+
+    def _check_terms(self, terms: Terms) -> Terms:
+        if terms.retries and not self._engine.deaths.respawns:
+            raise ValueError(
+                f'retries must be 0 unless on_death="respawn": retries={terms.retries}'
+            )
+        return terms
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; the workers end when those that were submitted are done.
@@ -182,43 +203,3 @@ def _check_limit(limit: int | None, context: Any) -> None:
             "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
             "supply a different mp_context."
         )
-
-
-def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:
-    while some := list(itertools.islice(calls, size)):
-        yield some
-
-
-def _flat(lists: Iterator[list[T]]) -> Iterator[T]:
-    for some in lists:
-        some.reverse()
-        while some:  # and keep no reference to what was given away
-            yield some.pop()
-
-
-def _results(
-    submits: Iterator[Callable[[], Any]], deadline: float | None, buffersize: int | None
-) -> Iterator[Any]:
-    """Submit all, or the first *buffersize*, now; return an iterator of the results."""
-    futures = deque(submit() for submit in itertools.islice(submits, buffersize))
-
-    def collect() -> Iterator[Any]:
-        try:
-            while futures:
-                if submit := next(submits, None):
-                    futures.append(submit())
-                left = None if deadline is None else deadline - time.monotonic()
-                yield _result_of(futures.popleft(), left)  # and keep no reference to it
-        finally:
-            for future in futures:
-                future.cancel()
-
-    return collect()
-
-
-def _result_of(future: Any, timeout: float | None) -> Any:
-    try:
-        return future.result(timeout)
-    finally:
-        future.cancel()
-        del future  # break the cycle with an exception's traceback

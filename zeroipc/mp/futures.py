@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .engine import Engine
+    from .terms import Terms
 
 T = TypeVar("T")
 
@@ -45,6 +46,7 @@ class TaskFuture(Future[T]):
         fn: what the task runs, for messages; None when it is done.
         item: UNSENT, SENDING, or the task's item number in the ring.
         nbytes: what the task takes in the arena.
+        terms: what is agreed about it beyond the standard library, while it is not done.
     """
 
     def __init__(self, engine: Engine, number: int, call: tuple[Any, Any, Any]) -> None:
@@ -58,6 +60,7 @@ class TaskFuture(Future[T]):
         self.item: int | None = UNSENT
         self.nbytes = 0
 
+    terms: Terms | None = None
     _watch: threading.Condition | None = None
     _bells: tuple[Any, ...] = ()
 
@@ -115,6 +118,9 @@ class TaskFuture(Future[T]):
 
     def tell_cancelled(self) -> None:
         """Cancel, and tell who watches. In the thread that cancels, as everywhere."""
+        with self._condition:
+            if self._state == RUNNING:  # until its worker was killed
+                self._state = PENDING
         if super().cancel():
             self.set_running_or_notify_cancel()
         self.ring()
@@ -152,9 +158,13 @@ class TaskFuture(Future[T]):
             state += f" {'raised' if raised else 'returned'} {type(outcome).__name__}"
         return f"<{type(self).__name__} at {id(self):#x} state={state}>"
 
-    def cancel(self) -> bool:
-        """Cancel the task unless a worker has it; return whether it is cancelled."""
-        return self._engine.cancel(self)
+    def cancel(self, *, running: bool = False) -> bool:
+        """Cancel the task unless a worker has it; return whether it is cancelled.
+
+        Args:
+            running: also if a worker has it: that one is killed, and replaced.
+        """
+        return self._engine.cancel(self, running)
 
     def cancelled(self) -> bool:
         """Return whether the task was cancelled."""
@@ -200,3 +210,8 @@ class TaskFuture(Future[T]):
         if self._state in _DONE:
             raise CancelledError
         raise TimeoutError
+
+
+def name_of(fn: Any) -> str:
+    """Return the name of what a task runs, for messages."""
+    return str(getattr(fn, "__qualname__", None) or repr(fn))

@@ -65,6 +65,7 @@ class Manager(threading.Thread):
             else:
                 pause = min(2 * pause, LOOK_MAX)
             engine.deliver()
+            engine.limits.enforce()
             engine.deaths.reap()
             if engine.doubtful:
                 self._resolve_doubt()
@@ -96,6 +97,7 @@ class Manager(threading.Thread):
         poll = select.poll()
         for fd in (engine.bell.fd, *engine.crew.sentinels()):
             poll.register(fd, select.POLLIN)
+        timeout = engine.limits.patience(timeout)
         poll.poll(None if timeout is None else timeout * 1000)
         engine.asleep = False
         engine.bell.clear()
@@ -109,9 +111,10 @@ class Manager(threading.Thread):
             engine.bell.wait(LOOK_MIN)
             return
         try:
-            end = time.monotonic() + TICK
+            tick = engine.limits.patience(TICK) or 0.0
+            end = time.monotonic() + tick
             while self._wanted() and time.monotonic() < end:
-                engine.collector.take_one(TICK / 2)
+                engine.collector.take_one(tick / 2)
                 engine.deliver()
         finally:
             engine.collector.give_back()

@@ -7,7 +7,7 @@ backlog is only a reference to the caller's arguments.
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures._base import PENDING
+from concurrent.futures._base import PENDING, RUNNING
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NestedCallError, ShmFullError, UnpicklableError
@@ -112,7 +112,7 @@ class Sender:
                 future.item = UNSENT
                 return False
             self._task = None
-            engine.end(future, None, _explained(error, call))
+            engine.end(future, None, _outcome(future, _explained(error, call)))
             engine.collector.nudge()
         return True
 
@@ -137,6 +137,17 @@ class Sender:
             self._sent.clear()
             self._first = self._task = None
 
+    def send_again(self, future: TaskFuture[Any], call: tuple[Any, Any, Any]) -> None:
+        """Put a task whose worker has died at the end of the backlog."""
+        with self.engine.lock:
+            if self.by_item.pop(future.item, None) is None:
+                return
+            self.nbytes -= future.nbytes
+            future.call, future.item, future.nbytes = call, UNSENT, 0
+            if future._state == RUNNING:
+                future._state = PENDING
+            self.backlog.append(future)
+
     def expect(self, item: int, process: Any) -> None:
         """Note who has died with an item that may be the one being sent. Needs the lock."""
         if self._first is not None and self._first.item == SENDING:
@@ -148,6 +159,15 @@ class Sender:
         self._sent.clear()
         self.backlog.clear()
         self.by_item.clear()
+
+
+def _outcome(future: TaskFuture[Any], error: Exception) -> BaseException:
+    """Return the error to give to a future whose call raised *error* when it was sent."""
+    death = None if future.terms is None else future.terms.death
+    if death is None:
+        return error
+    death.__cause__ = error  # why it was not run again
+    return death
 
 
 def _explained(error: Exception, call: tuple[Any, Any, Any]) -> Exception:
