@@ -23,8 +23,12 @@ PARTS_MAX = 256
 _PATH_DEPTH = 8
 
 
-def dump_any(obj: object, buffers: list[PickleBuffer]) -> bytes:
+def dump_any(obj: object, buffers: list[PickleBuffer], shortest: int = PART_MIN) -> bytes:
     """Return the pickle of *obj*; its long contiguous buffers are appended to *buffers*.
+
+    Args:
+        obj: anything.
+        buffers: gets those of at least *shortest* bytes.
 
     Raises:
         UnpicklableError: with the path from *obj* to what cannot be pickled.
@@ -32,7 +36,7 @@ def dump_any(obj: object, buffers: list[PickleBuffer]) -> bytes:
 
     def inside(buffer: PickleBuffer) -> bool:
         try:
-            short = buffer.raw().nbytes < PART_MIN
+            short = buffer.raw().nbytes < shortest
         except BufferError:  # not contiguous
             return True
         if short or len(buffers) == PARTS_MAX:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zeroipc.mp.standard import names_of
 
 if TYPE_CHECKING:
+    from zeroipc.mp.connection import Connection
     from zeroipc.mp.executor import ProcessPoolExecutor
     from zeroipc.mp.queues import JoinableQueue, Queue, SimpleQueue
 
@@ -41,6 +42,12 @@ class SharedMemoryContext(standard.BaseContext):
         from zeroipc.mp.queues import SimpleQueue
 
         return SimpleQueue(ctx=self.get_context())
+
+    def Pipe(self, duplex: bool = True) -> "tuple[Connection, Connection]":
+        """Return two ends: the first receives, the second sends; both do both if *duplex*."""
+        from zeroipc.mp.connection import Pipe
+
+        return Pipe(duplex)
 
     def ProcessPoolExecutor(
         self, max_workers: int | None = None, **options: Any
