@@ -16,7 +16,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST = $(BIN)/python -m pytest
 SUITE = $(BIN)/python tests/conformance/run_cpython_suite.py --module zeroipc.mp --baseline auto
 
-.PHONY: help demo test suite quick kill conformance fuzz bench lint format clean
+.PHONY: help demo test suite quick kill conformance recipes fuzz bench lint format clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ kill: $(VENV)/test.stamp  ## the tests that kill processes, one after the other
 conformance: $(VENV)/test.stamp  ## the standard library's tests for queues and executors
 	$(SUITE) --core --only Queue
 	$(SUITE) --part futures
+
+recipes:  ## scikit-learn, torch, dask and others on ZeroIPC, in a virtual environment of their own
+	$(MAKE) --no-print-directory VENV=$(VENV)-recipes run-recipes
 
 fuzz: $(VENV)/test.stamp  ## a hundred thousand damaged segments, in each backend
 	$(BIN)/python -m tests.support.fuzz --backend native
@@ -61,6 +64,16 @@ clean:  ## removes the virtual environments, builds and caches
 	rm -rf .venv .venv-* build dist *.egg-info zeroipc/_native*.so zeroipc/_named*.so
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: run-recipes
+run-recipes: $(VENV)/torch $(VENV)/recipes.stamp
+	$(PYTEST) -n 2 -m recipes tests/examples
+
+# A plain "torch" would be several GB for graphics cards: only a build that lies at hand.
+$(VENV)/torch: $(VENV)/ready
+	@if $(PIP) --no-index --no-deps torch==2.13.0 2>/dev/null; then $(PIP) torch; \
+	else echo "--- no CPU build of torch at hand: what needs it is skipped"; fi
+	@touch $@
 
 $(VENV)/ready:
 	@tools/check_machine.sh python $(PYTHON)

@@ -19,6 +19,7 @@ import multiprocessing
 import typing
 
 from zeroipc.mp.context import _default_context
+from zeroipc.mp.joblib_hook import register as _register_joblib
 
 if typing.TYPE_CHECKING:  # what __all__ and __getattr__ give, spelled out for type checkers
     from multiprocessing import (  # isort: skip
@@ -70,6 +71,8 @@ if typing.TYPE_CHECKING:  # what __all__ and __getattr__ give, spelled out for t
 
 __all__ = list(multiprocessing.__all__)
 globals().update((name, getattr(_default_context, name)) for name in __all__)
+
+_register_joblib()
 
 _ADDED = {
     "ProcessPoolExecutor": "zeroipc.mp.executor",
