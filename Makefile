@@ -14,7 +14,6 @@ BIN = $(VENV)/bin
 SOURCES = pyproject.toml setup.py $(wildcard zeroipc/_core/*.[ch] zeroipc/_core/named/*.[ch])
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST = $(BIN)/python -m pytest
-SUITE = $(BIN)/python tests/conformance/run_cpython_suite.py --module zeroipc.mp --baseline auto
 
 .PHONY: help demo test suite quick kill conformance recipes fuzz bench lint format clean
 
@@ -24,20 +23,19 @@ help:  ## this list
 demo: $(VENV)/demo.stamp  ## the solar system, on the standard library and on ZeroIPC
 	$(BIN)/python examples/solar_system.py
 
-test: suite kill  ## every test but the standard library's own
+test: suite kill  ## every test of ours, and a few of the standard library's
 
 suite: $(VENV)/test.stamp  ## the tests that can run side by side
-	$(PYTEST) -n 2 -m "not kill and not conformance"
+	$(PYTEST) -n 2 -m "not kill"
 
 quick: $(VENV)/test.stamp  ## the tests that take no time
-	$(PYTEST) -n 2 -m "not kill and not conformance and not slow"
+	$(PYTEST) -n 2 -m "not kill and not slow"
 
 kill: $(VENV)/test.stamp  ## the tests that kill processes, one after the other
 	$(PYTEST) -m kill
 
-conformance: $(VENV)/test.stamp  ## the standard library's tests for queues and executors
-	$(SUITE) --core --only Queue
-	$(SUITE) --part futures
+conformance: $(VENV)/test.stamp  ## all of the standard library's tests, on zeroipc.mp
+	$(BIN)/python tests/conformance/run_cpython_suite.py --module zeroipc.mp --baseline auto --jobs 2
 
 recipes:  ## scikit-learn, torch, dask and others on ZeroIPC, in a virtual environment of their own
 	$(MAKE) --no-print-directory VENV=$(VENV)-recipes run-recipes

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ Results = dict[str, tuple[str, str]]  # test -> (outcome, detail)
 Notes = list[tuple[str, str]]  # (kind, detail) of what concerns the class as a whole
 
 POLL = 0.05  # seconds between two looks at a worker
+STOP = threading.Event()  # the run is being given up
 
 
 def run_case(case: Case, env: dict[str, str], limit: float) -> tuple[Results, Notes]:
@@ -30,6 +32,8 @@ def run_case(case: Case, env: dict[str, str], limit: float) -> tuple[Results, No
     try:
         with tempfile.TemporaryDirectory() as folder:
             while todo := [test for test in case.tests if test not in results]:
+                if STOP.is_set():
+                    break
                 some, more, log = Session(case, todo, env, prefix, Path(folder)).run(limit)
                 notes += more
                 results |= some
@@ -108,6 +112,8 @@ class Session:
             self.read_events()
             if ended:
                 return True
+            if STOP.is_set():
+                return False
             if time.monotonic() - self.since > limit:
                 if self.current:
                     self.results[self.current] = ("timeout", f"no end after {limit:g} s")
@@ -143,7 +149,7 @@ def session_members(session: int) -> Iterator[int]:
 
 def end_session(session: int) -> int:
     """End what a worker left; return how many processes outlived a moment."""
-    deadline = time.monotonic() + 3  # the resource tracker needs a moment
+    deadline = time.monotonic() + 10  # the resource tracker needs a moment, under load a long one
     while (left := list(session_members(session))) and time.monotonic() < deadline:
         time.sleep(POLL)
     for number in (signal.SIGTERM, signal.SIGKILL) if left else ():

@@ -555,7 +555,7 @@ def test_workers_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None
     before = threading.active_count()
     with pytest.raises(BlockingIOError, match="no more"):
         pool.submit(tasks.echo, 1)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # a thread of an earlier test may still end
     assert pool.submit(tasks.echo, 2).result() == 2
     pool.shutdown()
 
