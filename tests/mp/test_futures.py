@@ -20,6 +20,7 @@ import pytest
 
 import zeroipc.mp
 from tests.support import tasks
+from zeroipc.mp import collector
 
 METHODS = zeroipc.mp.get_all_start_methods()
 
@@ -211,3 +212,13 @@ def test_asyncio_cancels(pool: Any, gate: Path, tmp_path: Path) -> None:
 def test_as_completed_yields_in_the_order_of_the_ends(pool: Any) -> None:
     futures = [pool.submit(tasks.echo, number) for number in range(600)]
     assert sorted(future.result() for future in as_completed(futures)) == list(range(600))
+
+
+def test_result_of_a_watched_future_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manager finishes it, and wakes who collects meanwhile."""
+    monkeypatch.setattr(collector, "SLICE", 1000.0)
+    with zeroipc.mp.get_context("fork").ProcessPoolExecutor(1) as pool:
+        for number in range(20):
+            future = pool.submit(tasks.echo, number)
+            future.add_done_callback(lambda _: None)
+            assert future.result() == number

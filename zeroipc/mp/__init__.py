@@ -3,7 +3,7 @@
     import zeroipc.mp as multiprocessing
 
 Every public name of the running Python's `multiprocessing` is here, its submodules too; ours take
-the place of Queue, JoinableQueue and SimpleQueue. Beyond it:
+the place of Queue, JoinableQueue, SimpleQueue and Pool. Beyond it:
 
     ProcessPoolExecutor     takes the place of `concurrent.futures.ProcessPoolExecutor`
     empty, asarray          arrays that already live in shared memory and are sent without a copy

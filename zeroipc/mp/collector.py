@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from queue import Empty
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .signals import is_from_handler
 from .worker import Failed, Ready, Retired
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .engine import Engine
-    from .futures import TaskFuture
 
 _NOW = (False,)
 _PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
@@ -32,6 +31,14 @@ SLICE = 1.0
 """Longest wait in `result()` without a look: what should wake it may have died."""
 ASKING = 0.32
 """Longest wait of the manager for the role without a look."""
+
+
+class Awaited(Protocol):
+    """What a thread can wait for: a future, or a job of a pool."""
+
+    def is_done(self) -> bool: ...
+    def add_bell(self, bell: Any) -> None: ...
+    def remove_bell(self, bell: Any) -> None: ...
 
 
 class Collector:
@@ -54,7 +61,7 @@ class Collector:
 
     # --- The role -------------------------------------------------------------------------
 
-    def wait_for(self, future: TaskFuture[Any], timeout: float | None) -> None:
+    def wait_for(self, future: Awaited, timeout: float | None) -> None:
         """Wait until *future* is done, collecting if nobody else does."""
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._collect_for(future, deadline):
@@ -73,12 +80,12 @@ class Collector:
                 future.remove_bell(bell)
             self.offer()
 
-    def _wait_for_bell(self, bell: Any, future: TaskFuture[Any], deadline: float | None) -> None:
+    def _wait_for_bell(self, bell: Any, future: Awaited, deadline: float | None) -> None:
         while not self._collect_for(future, deadline):
             left = SLICE if deadline is None else deadline - time.monotonic()
             bell.acquire(timeout=max(0.0, min(SLICE, left)))
 
-    def _collect_for(self, future: TaskFuture[Any], deadline: float | None) -> bool:
+    def _collect_for(self, future: Awaited, deadline: float | None) -> bool:
         """Collect, if nobody does, until *future* is done or time is over; whether so."""
         me, mine = threading.get_ident(), False
         try:
@@ -96,7 +103,7 @@ class Collector:
                     self.offer()
         return future.is_done() or (deadline is not None and time.monotonic() >= deadline)
 
-    def _collect_until(self, future: TaskFuture[Any], deadline: float | None) -> None:
+    def _collect_until(self, future: Awaited, deadline: float | None) -> None:
         if deadline is not None:  # even with no time at all, what is there counts
             self._take_all()
         self._waits = True  # before the look: who finishes it looks afterwards

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 from zeroipc.mp.standard import names_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from zeroipc.mp.connection import Connection
     from zeroipc.mp.executor import ProcessPoolExecutor
+    from zeroipc.mp.pool import Pool
     from zeroipc.mp.queues import JoinableQueue, Queue, SimpleQueue
 
 
@@ -48,6 +51,19 @@ class SharedMemoryContext(standard.BaseContext):
         from zeroipc.mp.connection import Pipe
 
         return Pipe(duplex)
+
+    def Pool(  # type: ignore[override, unused-ignore]
+        self,
+        processes: int | None = None,
+        initializer: "Callable[..., object] | None" = None,
+        initargs: "Iterable[Any]" = (),
+        maxtasksperchild: int | None = None,
+    ) -> "Pool":
+        """Return a pool of worker processes; see `zeroipc.mp.pool.Pool`."""
+        from zeroipc.mp.pool import Pool
+
+        context = self.get_context()
+        return Pool(processes, initializer, initargs, maxtasksperchild, context=context)
 
     def ProcessPoolExecutor(
         self, max_workers: int | None = None, **options: Any

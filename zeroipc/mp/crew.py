@@ -24,20 +24,26 @@ class Crew:
         context: starts the processes.
         size: how many at most.
         start: makes what the worker of a number is told.
+        make: makes a process of a target and its arguments.
 
     Attributes:
-        processes: by pid; those that have ended stay until they are replaced.
         forks: whether starting one forks this process.
         hiring: held while processes are started.
     """
 
-    def __init__(self, context: Any, size: int, start: Callable[[int, set[Any]], Start]) -> None:
+    def __init__(
+        self,
+        context: Any,
+        size: int,
+        start: Callable[[int, set[Any]], Start],
+        make: Callable[[Any, Any], Any],
+    ) -> None:
         self.context = context
         self.size = size
         self.forks = context.get_start_method(allow_none=False) == "fork"
-        self.processes: dict[int, Any] = {}
         self._start = start
-        self._numbers: dict[int, int] = {}  # number: pid
+        self._make = make
+        self._numbers: dict[int, Any] = {}  # number: process
         self._retired: set[int] = set()
         self._ready: set[int] = set()
         self._condemned: set[int] = set()
@@ -63,10 +69,14 @@ class Crew:
         _start_servers(self.context)
         with held_back() as mask:
             number = next(n for n in range(self.size) if n not in self._numbers)
-            process = self.context.Process(target=run_worker, args=(self._start(number, mask),))
+            process = self._make(run_worker, (self._start(number, mask),))
             process.start()
-            self.processes[process.pid] = process
-            self._numbers[number] = process.pid
+            self._numbers[number] = process
+
+    @property
+    def processes(self) -> dict[int, Any]:
+        """The workers by pid; those that have ended stay until they are replaced."""
+        return {process.pid: process for process in list(self._numbers.values())}
 
     def retire(self, pid: int) -> None:
         """Note that a worker has run its limit of tasks; its end is no accident."""
@@ -94,17 +104,16 @@ class Crew:
 
     def numbers(self) -> dict[int, Any]:
         """Return the processes by the numbers under which they note what they take."""
-        pids = list(self._numbers.items())
-        return {number: self.processes[pid] for number, pid in pids if pid in self.processes}
+        return dict(self._numbers)
 
     def ended(self) -> list[Any]:
         """Return the processes that have ended."""
-        processes = list(self.processes.values())
+        processes = list(self._numbers.values())
         return [process for process in processes if process.exitcode is not None]
 
     def sentinels(self) -> list[int]:
         """Return descriptors that become ready when a process ends."""
-        return [process.sentinel for process in list(self.processes.values())]
+        return [process.sentinel for process in list(self._numbers.values())]
 
     def forget(self, process: Any) -> None:
         """Take a worker that has ended off the list; its number is free again."""
@@ -112,30 +121,29 @@ class Crew:
         self._retired.discard(process.pid)
         self._ready.discard(process.pid)
         self._condemned.discard(process.pid)
-        del self.processes[process.pid], self._numbers[self.number(process)]
+        del self._numbers[self.number(process)]
 
     def number(self, process: Any) -> int:
         """Return the number under which the worker notes what it takes."""
-        return next(n for n, pid in self._numbers.items() if pid == process.pid)
+        return next(n for n, other in self._numbers.items() if other is process)
 
     def end(self, at_once: bool) -> None:
         """Wait for all to end, and start no more; *at_once*: make them."""
         with self.hiring:
             self._ended = True
-        processes = list(self.processes.values())
+        processes = list(self._numbers.values())
         if at_once:
             for process in processes:
                 process.terminate()
             for process in processes:
-                _wait_for_end(process, GRACE)
-                process.kill()  # whoever is stopped or does not want to
+                if not _ends_within(process, GRACE):
+                    process.kill()  # whoever is stopped or does not want to
         for process in processes:
             process.join()
 
     def dismiss(self) -> None:
         """End all at once; new ones may be started."""
         self.end(at_once=True)
-        self.processes.clear()
         self._numbers.clear()
         self._ended = False
 
@@ -144,18 +152,20 @@ class Crew:
         self.hiring = threading.RLock()
         self._starting = False
         self._ended = True
-        self.processes = {}
+        self._numbers = {}
 
 
-def _wait_for_end(process: Any, seconds: float) -> None:
-    """Wait for at most so long until a process ends.
+def _ends_within(process: Any, seconds: float) -> bool:
+    """Wait for at most so long until a process ends; whether it did.
 
     As `join` with a timeout, which would load multiprocessing.connection: late, and in Python
     3.11 a program that has loaded it in the midst of a Ctrl-C ends with status 1, not by SIGINT.
     """
+    if not hasattr(process, "sentinel"):  # what a context of another library starts
+        return True
     poll = select.poll()
     poll.register(process.sentinel, select.POLLIN)
-    poll.poll(seconds * 1000)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _start_servers(context: Any) -> None:

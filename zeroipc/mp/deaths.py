@@ -16,8 +16,9 @@ With "break" any death but those that were announced breaks the engine: everythi
 pending fails, as in the standard library. With "respawn" the one task fails, or is run again,
 and another worker takes the place. Workers that die before they are ready for a task, one after
 the other, would do so for ever: the engine breaks when there are AT_START more of them than
-there may be workers. It breaks as well when a worker ended by a Ctrl-C or its initializer raised
-an exception. A worker that was killed to end its task (limits.py) is replaced in any case.
+there may be workers. It breaks as well when a worker ended by a Ctrl-C, unless the engine
+survives that, or its initializer raised an exception. A worker that was killed to end its task
+(limits.py) is replaced in any case.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ class Deaths:
             self._replace()
 
     def _mourn(self, accidents: list[Any]) -> None:
-        if not self.respawns or any(process.exitcode == INTERRUPTED for process in accidents):
+        interrupted = any(process.exitcode == INTERRUPTED for process in accidents)
+        if not self.respawns or (interrupted and not self.engine.survives_interrupts):
             fates = "; ".join(obituary(p) + self._last_words(p) for p in accidents)
             self.engine.fail(
                 "A process in the process pool was terminated abruptly while the future was "

@@ -47,7 +47,7 @@ from .manager import Manager
 from .queues import SimpleQueue, TaskQueue
 from .sender import Sender
 from .signals import held_back
-from .worker import Start
+from .worker import Start, run_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +77,13 @@ class Engine:
         doubtful: sent tasks whose result may have been lost.
         asleep: whether the manager has to be woken for a new task.
     """
+
+    daemon = False
+    """Whether it ends with its owner, who sees to that, and at exit without finishing its work."""
+    survives_interrupts = False
+    """Whether workers that ended by a Ctrl-C are replaced as others are."""
+    run_call = staticmethod(run_call)
+    """What a worker does with a task."""
 
     def __init__(
         self,
@@ -122,7 +129,9 @@ class Engine:
                 self.deaths.respawns,
                 parent,
                 mask,
+                self.run_call,
             ),
+            self.make_process,
         )
         _engines.add(self)
 
@@ -160,6 +169,15 @@ class Engine:
             self.bell.ring()
         return future
 
+    def make_process(self, target: Any, args: Any) -> Any:
+        """Return a worker's process, not started."""
+        return self.crew.context.Process(target=target, args=args)
+
+    @property
+    def first_workers(self) -> int:
+        """How many workers start with the manager: all before it, under fork."""
+        return self.crew.size if self.crew.forks else 1
+
     @property
     def demand(self) -> int:
         """How many workers could be of use.
@@ -193,7 +211,7 @@ class Engine:
             self._starting = True
             try:
                 self.tasks, self.results = TaskQueue(), SimpleQueue()
-                for _ in range(self.crew.size if self.crew.forks else 1):
+                for _ in range(self.first_workers):
                     self.crew.grow(self.crew.size)
                 self.bell.hang()
                 self.sender.refill()  # a worker gets to work while the thread starts
@@ -389,7 +407,8 @@ def _close_all() -> None:
     global _exiting
     _exiting = True
     for engine in list(_engines):
-        engine.close(cancel_pending=False)
+        if not engine.daemon:
+            engine.close(cancel_pending=False)
 
 
 os.register_at_fork(after_in_child=_disown_all)

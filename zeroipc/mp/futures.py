@@ -107,6 +107,7 @@ class TaskFuture(Future[T]):
         except BaseException:  # a callback's SystemExit must not end the manager
             LOGGER.exception("exception calling callback for %r", self)
         self.ring()
+        self._engine.collector.nudge()  # who asks for the result may be collecting
 
     def settle_cancelled(self) -> bool:
         """Set the state of a task that nobody will run, as `settle` does."""

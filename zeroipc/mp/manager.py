@@ -30,7 +30,7 @@ class Manager(threading.Thread):
     """
 
     def __init__(self, engine: Engine, mask: set[Any]) -> None:
-        super().__init__(name="zeroipc-manager")
+        super().__init__(name="zeroipc-manager", daemon=engine.daemon)
         self.engine = engine
         self._mask = mask
 

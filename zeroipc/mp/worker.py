@@ -23,6 +23,7 @@ from ..errors import ClosedError
 from .calls import unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 PARENT_CHECK = 1.0
@@ -42,6 +43,7 @@ class Start:
         announces: whether it says when it is ready for the first.
         parent: (pid, start time) of the process that has the engine.
         mask: signals that the thread which starts it blocks.
+        run: runs a task and sends its outcome: `run_call`, or what stands for it.
     """
 
     def __init__(
@@ -55,8 +57,9 @@ class Start:
         announces: bool,
         parent: tuple[int, int],
         mask: set[Any],
+        run: Callable[[tuple[Any, ...], Any], None],
     ) -> None:
-        self.tasks, self.results, self.number = tasks, results, number
+        self.tasks, self.results, self.number, self.run = tasks, results, number, run
         self.initializer, self.initargs = initializer, initargs
         self.limit, self.announces, self.parent, self.mask = limit, announces, parent, mask
 
@@ -104,11 +107,12 @@ def run_worker(start: Start) -> None:
 def run_tasks(start: Start) -> None:
     """Run tasks until there are no more, or enough."""
     tasks, results, number, left = start.tasks, start.results, start.number, start.limit
+    run = start.run
     while left != 0:
         call = next_call(start)
         if call is None:
             return
-        run_call(call, results)
+        run(call, results)
         del call  # its arrays go back before the wait for the next
         if results._spilling:  # no other task before, so that no death can take two
             results._own_overflow().join()
