@@ -14,6 +14,10 @@ def echo(value: Any) -> Any:
     return value
 
 
+def square(number: int) -> int:
+    return number * number
+
+
 def pid(_: object = None) -> int:
     return os.getpid()
 

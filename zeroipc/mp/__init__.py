@@ -6,6 +6,7 @@ Every public name of the running Python's `multiprocessing` is here, its submodu
 the place of Queue, JoinableQueue, SimpleQueue and Pool. Beyond it:
 
     ProcessPoolExecutor     takes the place of `concurrent.futures.ProcessPoolExecutor`
+    Function, function      a callable, or a decorator, whose calls run in worker processes
     empty, asarray          arrays that already live in shared memory and are sent without a copy
     install, uninstall      let `multiprocessing` itself give all this: no program need be edited
 
@@ -58,6 +59,8 @@ if typing.TYPE_CHECKING:  # what __all__ and __getattr__ give, spelled out for t
     )
 
     from zeroipc.mp.executor import ProcessPoolExecutor as ProcessPoolExecutor
+    from zeroipc.mp.functions import Function as Function
+    from zeroipc.mp.functions import function as function
     from zeroipc.mp.swap import install as install
     from zeroipc.mp.swap import uninstall as uninstall
     from zeroipc.mp.transport import asarray as asarray
@@ -75,9 +78,11 @@ globals().update((name, getattr(_default_context, name)) for name in __all__)
 _register_joblib()
 
 _ADDED = {
+    "Function": "zeroipc.mp.functions",
     "ProcessPoolExecutor": "zeroipc.mp.executor",
     "asarray": "zeroipc.mp.transport",
     "empty": "zeroipc.mp.transport",
+    "function": "zeroipc.mp.functions",
     "install": "zeroipc.mp.swap",
     "uninstall": "zeroipc.mp.swap",
 }

@@ -234,13 +234,15 @@ class Collector:
         return bool(figures["reserved"] > figures["limit"] // 2)
 
     def _hear(self, message: Any) -> None:
-        """Deal with what a worker says about itself."""
+        """Deal with what a worker or another process says about itself."""
         if type(message) is Ready:
             self.engine.deaths.came_up(message.pid)
         elif type(message) is Retired:
             self.engine.crew.retire(message.pid)
         elif type(message) is Failed:
             self.engine.fail(f"the initializer of worker {message.pid} raised", message.error)
+        else:  # a message of or to the clients of a function
+            message.tell(self.engine)
 
 
 def _moved_out(value: Any) -> Any:

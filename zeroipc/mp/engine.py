@@ -173,6 +173,10 @@ class Engine:
         """Return a worker's process, not started."""
         return self.crew.context.Process(target=target, args=args)
 
+    def make_queues(self) -> tuple[Any, Any]:
+        """Return the rings of tasks and results."""
+        return TaskQueue(), SimpleQueue()
+
     @property
     def first_workers(self) -> int:
         """How many workers start with the manager: all before it, under fork."""
@@ -210,7 +214,7 @@ class Engine:
                 return
             self._starting = True
             try:
-                self.tasks, self.results = TaskQueue(), SimpleQueue()
+                self.tasks, self.results = self.make_queues()
                 for _ in range(self.first_workers):
                     self.crew.grow(self.crew.size)
                 self.bell.hang()
@@ -355,12 +359,16 @@ class Engine:
 
     def fail(self, what: str, cause: BaseException | None = None) -> None:
         """Fail everything that is pending, and take no more; the manager ends the workers."""
+        self.fail_all(lambda: broken(what, cause))
+
+    def fail_all(self, error: Callable[[], BaseException]) -> None:
+        """Fail everything as `fail` does, each with an error of its own."""
         with self.lock:
-            self.broken = self.broken or broken(what, cause)
+            self.broken = self.broken or error()
             pending = list(self.pending.values())
             self.sender.backlog.clear()
         for future in pending:
-            self.end(future, None, broken(what, cause))
+            self.end(future, None, error())
         self.collector.nudge()
         self.bell.ring()
 

@@ -23,7 +23,7 @@ from concurrent.futures._base import (
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from .engine import Engine
     from .terms import Terms
@@ -37,7 +37,16 @@ SENDING = -1
 _DONE = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 
 
-class TaskFuture(Future[T]):
+class AwaitableFuture(Future[T]):
+    """A future that a coroutine may await; cancelling the coroutine cancels it."""
+
+    def __await__(self) -> Generator[Any, None, T]:
+        from asyncio import wrap_future
+
+        return wrap_future(self).__await__()
+
+
+class TaskFuture(AwaitableFuture[T]):
     """The result of a task of an `Engine`; made by the engine only.
 
     Attributes:

@@ -95,7 +95,7 @@ class Sender:
             future.item = SENDING
         try:
             if self._task is None or self._task[0] != future.number:  # else it was cut short
-                self._task = future.number, self.packer.pack(call[0]), call[1], call[2]
+                self._task = self._message(future.number, call)
             self._sent.extend(filter(None, map(engine.tasks._put_task, (self._task,))))
             if not self._sent:  # a stopped process has a lock: the manager tries again
                 future.item = UNSENT
@@ -115,6 +115,10 @@ class Sender:
             engine.end(future, None, _outcome(future, _explained(error, call)))
             engine.collector.nudge()
         return True
+
+    def _message(self, number: int, call: tuple[Any, Any, Any]) -> tuple[Any, ...]:
+        """Return what a worker gets."""
+        return number, self.packer.pack(call[0]), call[1], call[2]
 
     def note(self) -> None:
         """Note that the first task was sent, if it was; it leaves the backlog."""
