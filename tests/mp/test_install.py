@@ -13,7 +13,7 @@ METHODS = multiprocessing.get_all_start_methods()
 
 # Tells in each generation of children whether what they make is ours, by the way they get it.
 GENERATIONS = """
-import concurrent.futures, multiprocessing, sys
+import concurrent.futures, multiprocessing.pool, sys
 
 def is_ours(value):
     return type(value).__module__.startswith("zeroipc.")
@@ -23,9 +23,12 @@ def look():
     context = multiprocessing.get_context(method)
     with concurrent.futures.ProcessPoolExecutor(1) as executor:
         pass
+    with multiprocessing.pool.Pool(1) as pool:
+        pass
     from multiprocessing.queues import Queue, SimpleQueue
     made = [context, context.Queue(), multiprocessing.JoinableQueue(), executor,
-            Queue(ctx=context), SimpleQueue(ctx=context)]
+            Queue(ctx=context), SimpleQueue(ctx=context), pool, context.Pool(1)]
+    made[-1].terminate()
     return [method, *map(is_ours, made), isinstance(made[1], Queue)]
 
 def child(queue, generations):
@@ -40,7 +43,7 @@ if __name__ == "__main__":
     queue = multiprocessing.Queue()
     child(queue, 3)
     for _ in range(3):
-        assert queue.get() == [sys.argv[1]] + [True] * 7, "not ours"
+        assert queue.get() == [sys.argv[1]] + [True] * 9, "not ours"
     print("done")
 """
 
@@ -100,7 +103,7 @@ def test_what_was_taken_before() -> None:
 def test_what_derives_from_a_class_stays_the_standard_librarys() -> None:
     run_python(
         """
-        import multiprocessing, multiprocessing.queues, zeroipc.mp
+        import multiprocessing.pool, multiprocessing.queues, zeroipc.mp
         real = multiprocessing.queues.Queue
         zeroipc.mp.install()
 
@@ -118,6 +121,15 @@ def test_what_derives_from_a_class_stays_the_standard_librarys() -> None:
         assert queue.get() == "item" and queue.count == 1
         assert isinstance(queue, real) and queue._reader.fileno() >= 0
         assert issubclass(Counted, multiprocessing.queues.Queue)
+
+        class Mine(multiprocessing.pool.Pool):
+            def _setup_queues(self):
+                super()._setup_queues()
+                self.mine = True
+
+        with Mine(1) as pool:
+            assert pool.mine and pool.map(abs, [-1]) == [1]
+        assert not isinstance(pool, zeroipc.mp.pool.Pool)
         assert not isinstance(multiprocessing.Queue(), Counted)
         """
     )

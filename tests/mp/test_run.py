@@ -212,7 +212,7 @@ if __name__ == "__main__":
     for process in processes:
         process.join()
     assert counter.value == 5200
-    print("counted")
+    print("counted by", type(pool).__module__)
 """
 
 FUTURES = """
@@ -321,7 +321,7 @@ if __name__ == "__main__":
 
 PROGRAMS = {
     "workers": (WORKERS, "zeroipc.mp.queues [0, 0]\n"),
-    "shared": (SHARED, "counted\n"),
+    "shared": (SHARED, "counted by zeroipc.mp.pool\n"),
     "futures": (FUTURES, "zeroipc.mp.executor\n"),
     "logging": (LOGGING, "['number 0', 'number 1', 'number 2']\n"),
     "manager": (MANAGER, "{'got': [1, 2]}\n{'n': 1} ['child'] 0\n"),

@@ -45,9 +45,9 @@ def test_the_time_begins_when_a_worker_takes_the_task(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     with make(workers=1) as pool:
         first = pool.submit(tasks.wait_for_file, str(gate))
-        second = pool.options(timeout=0.5).submit(tasks.echo, 2)
+        second = pool.options(timeout=1.5).submit(tasks.echo, 2)
         with pytest.raises(TimeoutError) as info:
-            second.result(timeout=0.7)
+            second.result(timeout=1.7)
         assert type(info.value) is TimeoutError
         gate.touch()
         assert (first.result(), second.result()) == (str(gate), 2)
@@ -68,7 +68,7 @@ def test_a_timeout_is_noticed_while_somebody_watches_and_while_nobody_does() -> 
 
 def test_timeouts_hold_for_map() -> None:
     with make() as pool:
-        results = pool.options(timeout=0.2).map(deadly.wait_if_odd, range(4))
+        results = pool.options(timeout=1.5).map(deadly.wait_if_odd, range(4))
         assert next(results) == 0
         with pytest.raises(TaskTimeoutError):
             next(results)

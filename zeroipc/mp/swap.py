@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _FRONTED = {
+    "multiprocessing.pool": ("zeroipc.mp.pool", ("Pool",)),
     "multiprocessing.queues": ("zeroipc.mp.queues", ("JoinableQueue", "Queue", "SimpleQueue")),
 }
 """Modules of the standard library, and whose classes of which names go in front of theirs."""
