@@ -41,6 +41,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     add = parser.add_argument
     add("--module", required=True, help="in place of multiprocessing, e.g. zeroipc.mp")
+    add("--install", action="store_true", help="let --module's install() swap, not stand-ins")
     add("--executor", metavar="M:C", help="class in place of concurrent.futures' [--module's own]")
     add("--method", choices=METHODS, action="append", help="repeatable [all three]")
     add("--part", choices=PARTS, action="append", help="repeatable [all three]")
@@ -67,7 +68,8 @@ def default_executor(module: str) -> str:
 def environment(options: argparse.Namespace) -> dict[str, str]:
     paths = [str(HERE / "substitute"), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {
-        "CONFORMANCE_MODULE": options.module,
+        "CONFORMANCE_INSTALL": options.module if options.install else "",
+        "CONFORMANCE_MODULE": "" if options.install else options.module,
         "CONFORMANCE_EXECUTOR": options.executor,
         "CONFORMANCE_TEST_DIR": str(options.suite or ""),
         "PYTHONPATH": os.pathsep.join(paths),

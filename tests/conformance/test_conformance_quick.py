@@ -50,6 +50,12 @@ def test_what_passes_with_the_standard_library_passes_with_ours(method: str) -> 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_programs_after_install_pass_too() -> None:
+    selected = ["--method", "spawn", "--only", "TestQueue|TestEvent|TestInitializers"]
+    done = run_suite("zeroipc.mp", "--install", "--part", "mp", *selected)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_broken_module_is_noticed() -> None:
     done = run_suite("broken", "--part", "mp", "--method", "fork", "--only", "TestLock")
     assert done.returncode == 1, done.stdout + done.stderr

@@ -7,7 +7,7 @@ stand-in that answers from CONFORMANCE_MODULE; every other importer, the standar
 module under test included, gets the real thing. No CPython file is copied or changed.
 
 Environment (all set by the runner):
-  CONFORMANCE_MODULE    the module in place of multiprocessing
+  CONFORMANCE_MODULE    the module in place of multiprocessing; empty: replace nothing
   CONFORMANCE_EXECUTOR  "module:Class" in place of concurrent.futures' executor
   CONFORMANCE_SCRIPTS   "1": __main__ of test scripts is substituted as well
   CONFORMANCE_TEST_DIR  a further folder to find `test.…` modules in
