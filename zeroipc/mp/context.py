@@ -65,6 +65,30 @@ class SharedMemoryContext(standard.BaseContext):
         context = self.get_context()
         return Pool(processes, initializer, initargs, maxtasksperchild, context=context)
 
+    def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:
+        """Return a ctypes object in shared memory, without a lock."""
+        from zeroipc.mp.sharedctypes import RawValue
+
+        return RawValue(typecode_or_type, *args)
+
+    def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> Any:
+        """Return a ctypes array in shared memory, without a lock."""
+        from zeroipc.mp.sharedctypes import RawArray
+
+        return RawArray(typecode_or_type, size_or_initializer)
+
+    def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
+        """Return a ctypes object in shared memory, with a lock around each access."""
+        from zeroipc.mp.sharedctypes import Value
+
+        return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+
+    def Array(self, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True) -> Any:
+        """Return a ctypes array in shared memory, with a lock around each access."""
+        from zeroipc.mp.sharedctypes import Array
+
+        return Array(typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context())
+
     def ProcessPoolExecutor(
         self, max_workers: int | None = None, **options: Any
     ) -> "ProcessPoolExecutor":

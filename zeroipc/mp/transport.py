@@ -224,9 +224,6 @@ def keep_abroad(queue: Any) -> None:
 
 
 def _remember(attachment: Attachment) -> Attachment:
-    if not _attached:
-        _at_exit()
-        util.register_after_fork(attachment, lambda _: _at_exit())
     _attached[attachment.arena.token] = attachment
     return attachment
 
@@ -301,6 +298,11 @@ def _leave() -> None:
         return  # a thread may still be using its arrays: what we have goes back when it cannot
     for attachment in _attached.values():
         attachment.arena.deregister()
+
+
+# From the start, so that it is there before a program looks at what is registered.
+_at_exit()
+util.register_after_fork(_leave, lambda _: _at_exit())
 
 
 # --- Arrays that live in the arena ------------------------------------------------------
