@@ -1,15 +1,20 @@
 """`import zeroipc.mp as multiprocessing`: every name is there, nothing is loaded early."""
 
 import importlib
+import inspect
 import multiprocessing
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import zeroipc.mp
+from tests.support.programs import run_python
 
+METHODS = multiprocessing.get_all_start_methods()
 SUBMODULES = [
     found.name
     for found in pkgutil.iter_modules(multiprocessing.__path__)
@@ -30,11 +35,33 @@ def test_has_every_public_name() -> None:
     assert [name for name in multiprocessing.__all__ if not hasattr(zeroipc.mp, name)] == []
 
 
-@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
-def test_contexts_have_every_public_name(method: str) -> None:
+def test_has_every_other_name() -> None:
+    assert set(dir(multiprocessing)) <= set(dir(zeroipc.mp))
+    assert [name for name in dir(multiprocessing) if not hasattr(zeroipc.mp, name)] == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_contexts_have_every_name(method: str) -> None:
     theirs, ours = multiprocessing.get_context(method), zeroipc.mp.get_context(method)
-    public = {name for name in dir(theirs) if not name.startswith("_")}
-    assert public - set(dir(ours)) == set()
+    assert set(dir(theirs)) <= set(dir(ours))
+    assert isinstance(ours, type(theirs))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_of_contexts_take_the_same_arguments(method: str) -> None:
+    theirs, ours = multiprocessing.get_context(method), zeroipc.mp.get_context(method)
+    methods = [
+        name for name in dir(theirs) if name[0] != "_" and inspect.ismethod(getattr(theirs, name))
+    ]
+    assert {"Array", "Barrier", "Manager", "Pipe", "Pool", "Queue", "Value"} < set(methods)
+    for name in methods:
+        wanted = parameters(getattr(theirs, name))
+        assert parameters(getattr(ours, name))[: len(wanted)] == wanted, name
+
+
+def parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
+    found = inspect.signature(call).parameters.values()
+    return [parameter.replace(annotation=inspect.Parameter.empty) for parameter in found]
 
 
 def test_classes_that_are_not_ours_are_the_standard_librarys() -> None:
@@ -53,8 +80,49 @@ def test_submodule_is_the_standard_librarys_own_or_has_all_its_names(name: str) 
     theirs = importlib.import_module(f"multiprocessing.{name}")
     if name in OURS:
         assert [attribute for attribute in dir(theirs) if not hasattr(ours, attribute)] == []
+        assert set(dir(theirs)) <= set(dir(ours))
     else:
         assert ours is theirs
+
+
+@pytest.mark.parametrize("name", [name for name in SUBMODULES if name in OURS])
+def test_star_import_of_a_submodule_gives_what_the_standard_librarys_gives(name: str) -> None:
+    starred: list[dict[str, Any]] = [{}, {}]
+    for package, names in zip(("multiprocessing", "zeroipc.mp"), starred, strict=True):
+        exec(f"from {package}.{name} import *", names)
+    assert starred[0].keys() == starred[1].keys()
+
+
+def tell(conn: Any) -> None:
+    child = zeroipc.mp.current_process()
+    methods = [multiprocessing.get_start_method(), zeroipc.mp.get_start_method()]
+    conn.send((methods, child.daemon, type(child).__name__, zeroipc.mp.Queue().qsize()))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_start_method_and_flags_hold_in_children(method: str) -> None:
+    program = f"""
+        import zeroipc.mp as mp
+        from tests.mp.test_namespace import tell
+
+        if __name__ == "__main__":
+            mp.set_start_method({method!r})
+            for context, daemon in (mp, True), (mp.get_context({method!r}), False):
+                here, there = context.Pipe()
+                child = context.Process(target=tell, args=(there,), daemon=daemon)
+                child.start()
+                print(here.recv())
+                child.join()
+        """
+    printed = run_python(program).stdout
+    expected = [
+        ([method, method], daemon, name, 0)
+        for daemon, name in ((True, "Process"), (False, NAMES[method]))
+    ]
+    assert printed.splitlines() == [str(line) for line in expected]
+
+
+NAMES = {"fork": "ForkProcess", "spawn": "SpawnProcess", "forkserver": "ForkServerProcess"}
 
 
 @pytest.mark.parametrize("name", [name for name in SUBMODULES if name not in OURS])

@@ -102,4 +102,4 @@ def __getattr__(name: str) -> typing.Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ADDED})
+    return sorted({*globals(), *_ADDED, *dir(multiprocessing)})

@@ -18,7 +18,8 @@ import os
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._backend import transport as core
-from ..errors import ClosedQueueError, ShutDown
+from ..errors import ClosedQueueError
+from ..errors import ShutDown as ShutDown
 from . import transport
 from .bridge import Bridged
 from .handed import Handed
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 _MAXSIZE_MAX = (1 << 31) - 1
 
-__all__ = ["JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
+__all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
 __getattr__ = names_of(__name__)
 

@@ -49,14 +49,21 @@ class StandardModules:
 def names_of(ours: str) -> Callable[[str], Any]:
     """Return the `__getattr__` of a module of ours that stands for one of `multiprocessing`.
 
-    Names that the module *ours* ("zeroipc.mp.queues") does not define are the standard library's.
+    Names that the module *ours* ("zeroipc.mp.queues") does not define are the standard library's;
+    `dir` lists them too.
     """
+    module = sys.modules[ours]
+    theirs = THEIRS + ours.removeprefix(OURS)
+
+    def __dir__() -> list[str]:
+        return sorted({*vars(module), *dir(importlib.import_module(theirs))})
 
     def __getattr__(name: str) -> Any:
         if name == "__path__":  # every import from the module asks for it: it is no package
             raise AttributeError(f"module {ours!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(THEIRS + ours.removeprefix(OURS)), name)
+        return getattr(importlib.import_module(theirs), name)
 
+    vars(module)["__dir__"] = __dir__
     return __getattr__
 
 
