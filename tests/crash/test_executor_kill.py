@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 
 import zeroipc.mp
-from tests.support import tasks
-from tests.support.leaks import descriptors
+from tests.support import leaks, tasks
 
 pytestmark = pytest.mark.kill
 
@@ -38,10 +37,10 @@ def servants() -> None:
 @pytest.fixture
 def leaves_nothing(servants: None) -> Iterator[None]:
     """Fail a test that leaves a thread or a descriptor behind."""
-    threads, files = threading.active_count(), descriptors()
+    threads, files = leaks.threads(), leaks.descriptors()
     yield
-    assert threading.active_count() <= threads
-    assert descriptors() <= files
+    assert not leaks.left(leaks.threads, threads)
+    assert not leaks.left(leaks.descriptors, files)
 
 
 def outcome(future: Future[Any]) -> Any:

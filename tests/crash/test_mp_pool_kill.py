@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 import zeroipc.mp
-from tests.support import tasks
-from tests.support.leaks import descriptors
+from tests.support import leaks, tasks
 from tests.support.programs import run_python
 from zeroipc.errors import WorkerDiedError
 
@@ -43,10 +42,10 @@ def servants() -> None:
 @pytest.fixture(autouse=True)
 def leaves_nothing(servants: None) -> Iterator[None]:
     """Fail a test that leaves a thread or a descriptor behind."""
-    threads, files = set(threading.enumerate()), descriptors()
+    threads, files = leaks.threads(), leaks.descriptors()
     yield
-    assert set(threading.enumerate()) <= threads
-    assert descriptors() <= files
+    assert not leaks.left(leaks.threads, threads)
+    assert not leaks.left(leaks.descriptors, files)
 
 
 def make(workers: int, method: str, **options: Any) -> Any:

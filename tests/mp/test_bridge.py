@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import selectors
 import signal
@@ -40,13 +41,20 @@ def is_readable(queue: Any) -> bool:
     return bool(select([queue._reader], [], [], 0)[0])
 
 
-def descriptors() -> int:
-    """How many event descriptors this process has open."""
-    found = 0
+def descriptors() -> set[str]:
+    """The event descriptors that this process has open."""
+    found = set()
     for link in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # that of the listing itself
-            found += "[eventfd]" in os.readlink(link)
+            if "[eventfd]" in os.readlink(link):
+                found.add(link.name)
     return found
+
+
+def descriptors_before() -> set[str]:
+    """As `descriptors`, once what earlier tests dropped is gone; some of it may go later."""
+    gc.collect()
+    return descriptors()
 
 
 # --- Readiness ----------------------------------------------------------------------------
@@ -235,12 +243,12 @@ def test_end_is_sent_to_a_child(method: str, queue: Any) -> None:
 
 
 def test_closed_queue_has_closed_ends_and_no_descriptor(queue: Any) -> None:
-    before = descriptors()
+    before = descriptors_before()
     reader, writer = queue._reader, queue._writer
     reader.fileno()
-    assert descriptors() == before + 1
+    assert len(descriptors() - before) == 1
     queue.close()
-    assert descriptors() == before
+    assert descriptors() <= before
     assert reader.closed
     assert writer.closed
     for call in (reader.fileno, reader.poll, reader.recv, lambda: writer.send(1)):
@@ -249,35 +257,35 @@ def test_closed_queue_has_closed_ends_and_no_descriptor(queue: Any) -> None:
 
 
 def test_one_end_is_closed_alone(queue: Any) -> None:
-    before = descriptors()
+    before = descriptors_before()
     queue._writer.close()
     assert queue._writer.closed
     assert not queue._reader.closed
     queue._reader.fileno()
     queue._reader.close()
     assert queue._reader.closed
-    assert descriptors() == before
+    assert descriptors() <= before
     queue.put(1)
     assert queue.get() == 1
 
 
 def test_descriptor_goes_with_the_queue() -> None:
-    before = descriptors()
+    before = descriptors_before()
     for _ in range(300):
         queue = zeroipc.mp.Queue()
         queue._reader.fileno()
         del queue
-        assert descriptors() == before
+        assert descriptors() <= before
 
 
 def test_forked_child_does_not_keep_the_parents_descriptor(queue: Any) -> None:
-    before = descriptors()
+    before = descriptors_before()
     queue._reader.fileno()
     answer = zeroipc.mp.SimpleQueue()
     context = zeroipc.mp.get_context("fork")
     process = context.Process(target=lambda: answer.put(descriptors()))
     process.start()
-    assert answer.get() == before
+    assert answer.get() <= before
     process.join()
     answer.close()
 

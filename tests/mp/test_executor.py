@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 import zeroipc.mp
-from tests.support import tasks
-from tests.support.leaks import descriptors
+from tests.support import leaks, tasks
 from tests.support.programs import run_python
 from zeroipc.errors import UnpicklableError
 from zeroipc.mp import executor as module
@@ -361,12 +360,12 @@ def test_an_executor_that_is_dropped_finishes_its_work(tmp_path: Path) -> None:
 
 
 def test_an_executor_without_work_starts_nothing() -> None:
-    before, threads = descriptors(), threading.active_count()
+    files, threads = leaks.descriptors(), leaks.threads()
     with make(), make(method="spawn"):
         pass
     del_later = make()
-    assert descriptors() <= before
-    assert threading.active_count() <= threads
+    assert not leaks.left(leaks.descriptors, files)
+    assert not leaks.left(leaks.threads, threads)
     del_later.shutdown()
 
 
@@ -552,10 +551,10 @@ def test_workers_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None
         begin()
 
     monkeypatch.setattr(pool._engine.crew, "_begin", fail_at_the_second)
-    before = threading.active_count()
+    before = leaks.threads()
     with pytest.raises(BlockingIOError, match="no more"):
         pool.submit(tasks.echo, 1)
-    assert threading.active_count() <= before  # a thread of an earlier test may still end
+    assert leaks.threads() <= before
     assert pool.submit(tasks.echo, 2).result() == 2
     pool.shutdown()
 

@@ -183,7 +183,7 @@ def test_coroutines_await_calls(make: Make) -> None:
         before = set(threading.enumerate())
         got = await asyncio.gather(*(echo.acall(number) for number in range(200)))
         assert got == list(range(200))
-        assert set(threading.enumerate()) == before
+        assert set(threading.enumerate()) <= before
         with pytest.raises(ValueError, match="as told"):
             await fail.acall("as told")
 

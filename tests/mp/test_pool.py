@@ -18,8 +18,7 @@ import pytest
 
 import zeroipc.mp
 import zeroipc.mp.pool
-from tests.support import tasks
-from tests.support.leaks import children, descriptors
+from tests.support import leaks, tasks
 from tests.support.programs import run_python
 from zeroipc.errors import ClosedError, UnpicklableError
 
@@ -452,7 +451,7 @@ def test_terminate_fails_what_is_left_and_tells_who_waits(gate: Path) -> None:
 @pytest.mark.parametrize("way", ["close", "terminate", "drop"])
 def test_nothing_is_left(method: str, way: str) -> None:
     make(1, method).terminate()  # starts what multiprocessing and the arena keep
-    threads, files, before = set(threading.enumerate()), descriptors(), children()
+    threads, files, children = leaks.threads(), leaks.descriptors(), leaks.children()
     pool = make(method=method)
     assert pool.map(square, NUMBERS, 1) == SQUARES
     assert sum(pool.imap(square, iter(NUMBERS))) == sum(SQUARES)
@@ -464,10 +463,10 @@ def test_nothing_is_left(method: str, way: str) -> None:
     else:
         with pytest.warns(ResourceWarning, match="unclosed running multiprocessing pool <zeroipc"):
             del pool
-    assert set(threading.enumerate()) <= threads
-    assert children() == before
+    assert not leaks.left(leaks.threads, threads)
+    assert not leaks.left(leaks.children, children)
     pool = None
-    assert descriptors() <= files
+    assert not leaks.left(leaks.descriptors, files)
 
 
 @pytest.mark.parametrize("method", METHODS)

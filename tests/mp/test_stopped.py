@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
@@ -204,6 +205,7 @@ def test_a_queue_that_cannot_be_mended_yet(hold: Callable[..., Holder]) -> None:
 
 def test_the_dead_are_swept_later(hold: Callable[..., Holder]) -> None:
     q = warm()
+    gc.collect()  # arrays of earlier tests
     live = transport.home().arena.stats()["blocks_live"]
     pid = os.fork()
     if pid == 0:

@@ -5,15 +5,39 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
+from typing import TypeVar
 
 SHM = Path("/dev/shm")
 
 PREFIX = f"zi-test-{os.getpid()}-"
 """Begins the name of every segment that a test of this process makes. With the process
 id, because pytest-xdist runs other tests at the same time."""
+
+
+PATIENCE = 10.0
+"""Seconds that a thread or process has to end, and a descriptor to be closed: under load it
+takes its time, and only what stays is a leak."""
+
+T = TypeVar("T")
+
+
+def left(look: Callable[[], set[T]], before: set[T]) -> set[T]:
+    """Return what *look* finds beyond *before*, and still does after a while."""
+    deadline = time.monotonic() + PATIENCE
+    while (new := look() - before) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return new
+
+
+def threads() -> set[threading.Thread]:
+    """Return this process's threads."""
+    return set(threading.enumerate())
 
 
 def segments() -> set[str]:
