@@ -156,10 +156,30 @@ Py_ssize_t block_capacity(zi_arena_object *arena, uint32_t id)
     return (Py_ssize_t)(class_pages(arena->view.blocks[id].cls) * ZI_PAGE);
 }
 
+/* After an error of unpickling, which stays set: see zeroipc._core.dying. */
+static void let_deaths_show(void)
+{
+    PyObject *type, *error, *trace;
+    PyErr_Fetch(&type, &error, &trace);
+    PyObject *module = PyImport_ImportModule("zeroipc._core.dying");
+    PyObject *done = module ? PyObject_CallMethod(module, "let_deaths_show", NULL) : NULL;
+    Py_XDECREF(module);
+    if (done) {
+        Py_DECREF(done);
+        PyErr_Restore(type, error, trace);
+        return;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(trace);
+}
+
 PyObject *codec_loads(zi_arena_object *arena, PyObject *data, PyObject *buffers)
 {
     PyObject *arguments[] = {data, buffers};
-    return PyObject_Vectorcall(arena->state->loads, arguments, 1, buffers ? arena->state->buffers_name : NULL);
+    PyObject *object = PyObject_Vectorcall(arena->state->loads, arguments, 1, buffers ? arena->state->buffers_name : NULL);
+    if (object == NULL) let_deaths_show();
+    return object;
 }
 
 static PyObject *decode_bytes(zi_arena_object *arena, uint16_t kind, const char *bytes, Py_ssize_t nbytes)

@@ -37,7 +37,7 @@ from .layout import (
     PAYLOAD_TRUE,
 )
 from .parts import block_capacity, decode_parts, encode_parts
-from .pickling import PROTOCOL, dump_any, unpicklable
+from .pickling import PROTOCOL, codec_loads, dump_any, unpicklable
 from .status import Status, error_of
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def decode_bytes(arena: Arena, kind: int, data: bytes | bytearray | memoryview) 
     if kind == PAYLOAD_BYTES:
         return bytes(data)
     if kind == PAYLOAD_PICKLE:
-        return pickle.loads(bytes(data))
+        return codec_loads(bytes(data))
     raise error_of(Status.DAMAGED, arena.view)
 
 

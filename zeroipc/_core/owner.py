@@ -10,16 +10,29 @@ from __future__ import annotations
 
 import os
 
+_ENDING = 0x4  # PF_EXITING among the flags, field 9
+
 
 def owner_state(pid: int) -> tuple[str, int]:
     """Return the state letter and start time of *pid*; ("", 0) when they cannot be read."""
+    fields = _fields(pid)
+    return (fields[0].decode(), int(fields[19])) if fields else ("", 0)
+
+
+def owner_is_ending(pid: int) -> bool:
+    """Return whether *pid* is on its way out, or a zombie; it runs no code of its own any more."""
+    fields = _fields(pid)
+    return bool(fields) and int(fields[6]) & _ENDING != 0
+
+
+def _fields(pid: int) -> list[bytes]:
+    """Return the fields of a process's state, from the letter on; none when they cannot be read."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read()
     except OSError:
-        return "", 0
-    fields = text[text.rfind(b")") + 2 :].split()  # the name may hold anything
-    return fields[0].decode(), int(fields[19])
+        return []
+    return text[text.rfind(b")") + 2 :].split()  # the name may hold anything
 
 
 def owner_start_time(pid: int) -> int:

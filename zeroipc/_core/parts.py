@@ -5,7 +5,6 @@ Loans move, each a block of its own; the other buffers are packed into the last 
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter
 from pickle import PickleBuffer
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from .block_type import Block, block_wrap
 from .blocks import block_bytes
 from .draft import Draft, draft_alloc
 from .layout import INLINE_MAX, KIND_DATA, PAGE, PART, PARTS, PAYLOAD_PARTS
-from .pickling import PARTS_MAX
+from .pickling import PARTS_MAX, codec_loads
 from .records import struct_of
 from .status import Status, error_of
 
@@ -177,4 +176,4 @@ def decode_parts(arena: Arena, message: Message) -> Any:
     buffers = [part_buffer(shelf, part, counts[part[0]] == 1) for part in parts]
     last = len(shelf.numbers) - 1
     data = payload[table : table + nbytes] if inlined else shelf.view(last, beyond, nbytes)
-    return pickle.loads(data, buffers=buffers)
+    return codec_loads(data, buffers)

@@ -7,12 +7,17 @@ for the standard library's queues.
 from __future__ import annotations
 
 import io
+import pickle
 import sys
 from multiprocessing.reduction import ForkingPickler
 from pickle import PickleBuffer, PicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MovedError, UnpicklableError
+from .dying import let_deaths_show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PROTOCOL = 5
 
@@ -54,6 +59,15 @@ def dump_any(obj: object, buffers: list[PickleBuffer], shortest: int = PART_MIN)
     except (PicklingError, TypeError, AttributeError) as error:
         raise unpicklable(obj, error) from error
     return file.getvalue()
+
+
+def codec_loads(data: Any, buffers: Iterable[Any] | None = None) -> Any:
+    """Return the object of a pickle; an error waits for processes that are ending."""
+    try:
+        return pickle.loads(data, buffers=buffers)
+    except BaseException:
+        let_deaths_show()
+        raise
 
 
 def reduce_array(array: Any) -> Any:
