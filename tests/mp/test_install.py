@@ -29,6 +29,8 @@ def look():
     made = [context, context.Queue(), multiprocessing.JoinableQueue(), executor,
             Queue(ctx=context), SimpleQueue(ctx=context), pool, context.Pool(1)]
     made[-1].terminate()
+    from multiprocessing.sharedctypes import RawArray, Value
+    made += [Value("i")._obj._wrapper, RawArray("i", 2)._wrapper]
     return [method, *map(is_ours, made), isinstance(made[1], Queue)]
 
 def child(queue, generations):
@@ -43,7 +45,7 @@ if __name__ == "__main__":
     queue = multiprocessing.Queue()
     child(queue, 3)
     for _ in range(3):
-        assert queue.get() == [sys.argv[1]] + [True] * 9, "not ours"
+        assert queue.get() == [sys.argv[1]] + [True] * 11, "not ours"
     print("done")
 """
 

@@ -6,7 +6,8 @@ What is swapped, and where:
 - the functions and contexts of `multiprocessing`: `multiprocessing.Queue`, `get_context("spawn")`;
 - `ProcessPoolExecutor` in `concurrent.futures` and `concurrent.futures.process`;
 - the classes behind them in `multiprocessing.queues` and its like, by a front (see `_Front`), so
-  that ours are also what somebody makes who had imported a function of `multiprocessing` before.
+  that ours are also what somebody makes who had imported a function of `multiprocessing` before;
+- the functions of `multiprocessing.sharedctypes`.
 
 What was made or derived before stays the standard library's, and so do Process, Manager and every
 exception. Modules of the standard library that are not loaded yet are swapped when they are.
@@ -19,6 +20,7 @@ Nothing goes through the environment: other programs that are started notice not
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import importlib
 import multiprocessing
 import os
@@ -40,6 +42,13 @@ _FRONTED = {
     "multiprocessing.queues": ("zeroipc.mp.queues", ("JoinableQueue", "Queue", "SimpleQueue")),
 }
 """Modules of the standard library, and whose classes of which names go in front of theirs."""
+_FUNCTIONS = {
+    "multiprocessing.sharedctypes": (
+        "zeroipc.mp.sharedctypes",
+        ("Array", "RawArray", "RawValue", "Value"),
+    ),
+}
+"""As above, of functions. Those that ours are made of stay."""
 
 _undo: list[tuple[MutableMapping[str, Any], str, Any]] = []
 """What was there before: (where, name, value)."""
@@ -129,6 +138,22 @@ def _put_fronts(module: ModuleType) -> None:
         theirs.__qualname__ = f"{name}.__base__"
 
 
+def _swap_functions(module: ModuleType) -> None:
+    ours, names = _FUNCTIONS[module.__name__]
+    for name in names:
+        _put(vars(module), name, _calling(ours, name, getattr(module, name)))
+
+
+def _calling(ours: str, name: str, theirs: Any) -> Any:
+    """Return a function that calls one of ours; by name, for *ours* may be half loaded."""
+
+    @functools.wraps(theirs)
+    def call(*args: Any, **options: Any) -> Any:
+        return getattr(importlib.import_module(ours), name)(*args, **options)
+
+    return call
+
+
 def _swap_executor(module: ModuleType) -> None:
     """Swap the executor, here and where `concurrent.futures` loads it on first use."""
     from .executor import ProcessPoolExecutor
@@ -178,6 +203,7 @@ def _swap_preparation(spawn: ModuleType) -> None:
 
 _SWAPS: dict[str, Callable[[ModuleType], None]] = {
     **dict.fromkeys(_FRONTED, _put_fronts),
+    **dict.fromkeys(_FUNCTIONS, _swap_functions),
     "concurrent.futures.process": _swap_executor,
     "multiprocessing.spawn": _swap_preparation,
 }
