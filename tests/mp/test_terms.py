@@ -12,6 +12,7 @@ import pytest
 import zeroipc.mp
 from tests.support import deadly, tasks
 from zeroipc.errors import MovedError, TaskTimeoutError, WorkerDiedError
+from zeroipc.mp import collector
 
 METHODS = zeroipc.mp.get_all_start_methods()
 
@@ -223,3 +224,17 @@ def test_terms_are_checked() -> None:
         make(on_death="respawn", retries=1.5)
     with pytest.raises(ValueError, match=r"on_death must be one of .*: on_death='go on'"):
         make(on_death="go on")
+
+
+# --- Who waits for what is told -----------------------------------------------------------------
+
+
+def test_who_collects_the_result_of_a_watched_future_is_woken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collector, "SLICE", 3600.0)
+    with make() as pool:
+        for number in range(200):
+            future = pool.submit(tasks.echo, number)
+            future.add_done_callback(lambda _: None)
+            assert future.result() == number

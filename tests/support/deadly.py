@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import zeroipc.mp
 from tests.support.tasks import sigkill
 
 
@@ -44,3 +45,27 @@ def spin(seconds: float) -> None:
 
 def given(timeout: object, retries: object) -> tuple[object, object]:
     return timeout, retries
+
+
+def pid_and_resource(_: object = None) -> tuple[int, object]:
+    return os.getpid(), zeroipc.mp.worker_resource()
+
+
+_remembered: list[object] = []
+
+
+def remember(value: object) -> None:
+    _remembered[:] = [value]
+
+
+def remembered() -> object:
+    return _remembered[0]
+
+
+def variables(names: tuple[str, ...]) -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in names}
+
+
+def use_reusable() -> None:
+    with zeroipc.mp.get_reusable_executor(1) as pool:
+        assert pool.submit(os.getppid).result() == os.getpid()

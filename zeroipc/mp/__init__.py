@@ -8,6 +8,8 @@ the place of Queue, JoinableQueue, SimpleQueue and Pool. Beyond it:
     ProcessPoolExecutor     takes the place of `concurrent.futures.ProcessPoolExecutor`
     Function, function      a callable, or a decorator, whose calls run in worker processes
     empty, asarray          arrays that already live in shared memory and are sent without a copy
+    get_reusable_executor   one executor for the whole program, warm as long as it is used
+    worker_resource         what the worker that runs a task has loaded
     install, uninstall      let `multiprocessing` itself give all this: no program need be edited
 
 Nothing but `multiprocessing` and the base of `concurrent.futures` is imported until it is needed.
@@ -61,6 +63,8 @@ if typing.TYPE_CHECKING:  # what __all__ and __getattr__ give, spelled out for t
     from zeroipc.mp.executor import ProcessPoolExecutor as ProcessPoolExecutor
     from zeroipc.mp.functions import Function as Function
     from zeroipc.mp.functions import function as function
+    from zeroipc.mp.resources import worker_resource as worker_resource
+    from zeroipc.mp.reusable import get_reusable_executor as get_reusable_executor
     from zeroipc.mp.swap import install as install
     from zeroipc.mp.swap import uninstall as uninstall
     from zeroipc.mp.transport import asarray as asarray
@@ -83,8 +87,10 @@ _ADDED = {
     "asarray": "zeroipc.mp.transport",
     "empty": "zeroipc.mp.transport",
     "function": "zeroipc.mp.functions",
+    "get_reusable_executor": "zeroipc.mp.reusable",
     "install": "zeroipc.mp.swap",
     "uninstall": "zeroipc.mp.swap",
+    "worker_resource": "zeroipc.mp.resources",
 }
 
 

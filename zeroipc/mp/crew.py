@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from .signals import held_back
+from .threads import environment
 from .worker import Start, run_worker
 
 if TYPE_CHECKING:
@@ -25,9 +26,12 @@ class Crew:
         size: how many at most.
         start: makes what the worker of a number is told.
         make: makes a process of a target and its arguments.
+        shrinks: whether workers leave when there is nothing to do.
+        inner_threads: see threads.py.
 
     Attributes:
         forks: whether starting one forks this process.
+        starts_all: whether all of them are started with the first: threads do not fork well.
         hiring: held while processes are started.
     """
 
@@ -37,10 +41,15 @@ class Crew:
         size: int,
         start: Callable[[int, set[Any]], Start],
         make: Callable[[Any, Any], Any],
+        shrinks: bool = False,
+        inner_threads: int | None = None,
     ) -> None:
         self.context = context
         self.size = size
         self.forks = context.get_start_method(allow_none=False) == "fork"
+        self.shrinks = shrinks
+        self.starts_all = self.forks and not shrinks
+        self._inner_threads = inner_threads
         self._start = start
         self._make = make
         self._numbers: dict[int, Any] = {}  # number: process
@@ -70,7 +79,8 @@ class Crew:
         with held_back() as mask:
             number = next(n for n in range(self.size) if n not in self._numbers)
             process = self._make(run_worker, (self._start(number, mask),))
-            process.start()
+            with environment(self._inner_threads):
+                process.start()
             self._numbers[number] = process
 
     @property

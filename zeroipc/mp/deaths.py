@@ -143,10 +143,10 @@ class Deaths:
         self.engine.sender.send_again(future, terms.call)
 
     def _replace(self) -> None:
-        """Start a worker, if one could be of use. Threads do not fork well: not only then."""
+        """Start a worker, if there is a task for it, or all shall be there."""
         engine, crew = self.engine, self.engine.crew
         if engine.pending or not engine.closing:
-            crew.grow(crew.size if crew.forks else engine.demand)
+            crew.grow(crew.size if crew.starts_all else engine.demand)
 
     def _last_words(self, process: Any) -> str:
         engine = self.engine

@@ -32,12 +32,14 @@ import threading
 import weakref
 from collections import deque
 from concurrent.futures._base import PENDING, RUNNING, BrokenExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._core.owner import owner_start_time
 from ..errors import NestedCallError
 from .bell import Bell
 from .calls import Packer
+from .cancels import Cancels
 from .collector import Collector
 from .crew import Crew
 from .deaths import Deaths, broken, prepare_for_interrupts
@@ -68,9 +70,12 @@ class Engine:
         tasks_per_worker: after how many tasks a worker is replaced; None: never.
         on_death: "break": when a worker dies everything pending fails, and no task is taken any
             more; "respawn": the task that it ran fails, and another takes its place.
+        idle: seconds after which a worker without a task leaves; None: never.
+        inner_threads: what numerical libraries in the workers are told (threads.py), or None.
 
     Attributes:
         count: of the tasks that were handed in.
+        failed: how many of them have ended with an error.
         pending: futures that are not done, by their number.
         watched: those of them that somebody watches.
         outbox: watched futures with their outcomes, for the manager to finish.
@@ -93,11 +98,13 @@ class Engine:
         initargs: tuple[Any, ...] = (),
         tasks_per_worker: int | None = None,
         on_death: str = "break",
+        idle: float | None = None,
+        inner_threads: int | None = None,
     ) -> None:
         self.deaths = Deaths(self, on_death)
         self.broken: BaseException | None = None
         self.closing = False
-        self.count = 0
+        self.count = self.failed = 0
         self.thread: Manager | None = None
         self.bell = Bell()
         self.tasks: Any = None
@@ -114,24 +121,24 @@ class Engine:
         self.sender = Sender(self, self.packer)
         self.collector = Collector(self)
         self.limits = Limits(self)
-        packed = None if initializer is None else self.packer.pack(initializer)
-        parent = os.getpid(), owner_start_time(os.getpid())
+        self.cancels = Cancels(self)
+        start = partial(
+            Start,
+            initializer=None if initializer is None else self.packer.pack(initializer),
+            initargs=initargs,
+            limit=tasks_per_worker,
+            idle=idle,
+            announces=self.deaths.respawns,
+            parent=(os.getpid(), owner_start_time(os.getpid())),
+            run=self.run_call,
+        )
         self.crew = Crew(
             context,
             max_workers,
-            lambda number, mask: Start(
-                self.tasks,
-                self.results,
-                number,
-                packed,
-                initargs,
-                tasks_per_worker,
-                self.deaths.respawns,
-                parent,
-                mask,
-                self.run_call,
-            ),
+            lambda number, mask: start(self.tasks, self.results, number, mask),
             self.make_process,
+            shrinks=idle is not None,
+            inner_threads=inner_threads,
         )
         _engines.add(self)
 
@@ -162,10 +169,10 @@ class Engine:
                 self.limits.agree(future, terms)
             self.sender.backlog.append(future)
             self.pending[number] = future
-        if self.thread is None or not self.crew.forks:
+        if self.thread is None or not self.crew.starts_all:
             self._hire(future)
         self.sender.refill()
-        if self.asleep:
+        if self.asleep or terms is not None:  # its time is measured
             self.bell.ring()
         return future
 
@@ -188,7 +195,8 @@ class Engine:
 
         What could not be sent counts as well: the standard library starts workers for that.
         """
-        return max(len(self.pending), self.count - self.collector.answered)
+        pending = len(self.pending)
+        return pending if self.crew.shrinks else max(pending, self.count - self.collector.answered)
 
     def _refuse(self) -> None:
         if self.broken is not None:
@@ -262,6 +270,8 @@ class Engine:
         with self.lock:
             if future.number not in self.pending:
                 return
+            if error is not None:
+                self.failed += 1
             settled = future.settle(value, error)
             if not settled:
                 self.outbox.append((future, value, error))
@@ -299,50 +309,8 @@ class Engine:
                 future._state = RUNNING
 
     def cancel(self, future: TaskFuture[Any], running: bool = False) -> bool:
-        """Cancel *future* unless a worker has taken it; whether it is cancelled.
-
-        Args:
-            running: also if a worker has; that one is killed, and replaced.
-        """
-        try:
-            return self.cancel_queued(future) or (running and self.limits.cancel(future))
-        except BaseException:  # of a signal handler
-            self.doubt()
-            raise
-
-    def cancel_queued(self, future: TaskFuture[Any]) -> bool:
-        """Cancel *future* if it is not with a worker; whether it is cancelled."""
-        with self.lock:
-            if future.number not in self.pending:
-                return future.cancelled()
-            if future.item == SENDING:
-                return False
-            if future.item is not None and not self.tasks._cancel(future.item):
-                future._state = RUNNING
-                return False
-            settled = self.settle(future, None)
-        self.tell_cancelled(future, settled)
-        return True
-
-    def settle(self, future: TaskFuture[Any], error: BaseException | None) -> bool:
-        """End a task with *error*, None: as cancelled; whether no one has to be told so.
-
-        Needs the lock.
-        """
-        if error is not None:
-            self.end(future, None, error)
-            return True
-        settled = future.settle_cancelled()
-        self.remove(future)
-        return settled
-
-    def tell_cancelled(self, future: TaskFuture[Any], settled: bool) -> None:
-        """Tell who watches a task that was cancelled, unless it was *settled* in silence."""
-        if not settled:
-            future.tell_cancelled()
-        self.collector.nudge()
-        if self.closing:
-            self.bell.ring()
+        """Cancel *future* unless a worker has taken it, or even so; whether it is cancelled."""
+        return self.cancels.cancel(future, running)
 
     def doubt(self) -> None:
         """Have the manager find out which of the tasks that were sent will never end."""

@@ -11,14 +11,18 @@ draws the flow of the data. What differs, each for the better:
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import weakref
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._backend import transport as core
 from .context import _default_context
+from .cpus import usable_cpus
 from .engine import Engine
+from .figures import figures
 from .mapping import map_calls
 from .terms import Terms, own_terms
 
@@ -40,7 +44,8 @@ class ProcessPoolExecutor(Executor):
     """Runs calls in worker processes.
 
     Args:
-        max_workers: how many processes; None for the number of CPUs this process may use.
+        max_workers: how many processes; None for the number of CPUs this process may use, of
+            those that it is bound to and its control group allows.
         mp_context: starts the processes, ours or the standard library's; None for the
             default one, or "spawn" when *max_tasks_per_child* is given.
         initializer, initargs: called in each worker before its first task. If it raises,
@@ -53,11 +58,19 @@ class ProcessPoolExecutor(Executor):
             another worker takes its place. If workers die again and again before they are
             ready for a task, or an initializer raises, that breaks the executor all the same.
         retries: with "respawn", how often a task whose worker died is run again before it fails.
+        resource: called once in each worker, after the initializer and before the first task;
+            tasks get what it returned by `zeroipc.mp.worker_resource()`.
+        inner_threads: how many threads numerical libraries may use in a worker (BLAS, OpenMP,
+            numexpr); None for what they choose. It is told to those that a worker has yet to
+            load by environment variables, to others by threadpoolctl if that is installed.
+        idle_timeout: seconds after which a worker without a task leaves; it is started again
+            when there are tasks. None for never.
 
     Raises:
         ValueError: *max_workers* is below 1 or above WORKERS_MAX, or *max_tasks_per_child* is
             below 1 or comes with "fork", *on_death* is neither of the two, or
-            *retries* is below 0, or above with "break".
+            *retries* is below 0, or above with "break", or *inner_threads* is below 1, or
+            *idle_timeout* is not positive.
         TypeError: *initializer* is not callable, or *max_tasks_per_child* no integer.
     """
 
@@ -71,9 +84,12 @@ class ProcessPoolExecutor(Executor):
         max_tasks_per_child: int | None = None,
         on_death: str = "break",
         retries: int = 0,
+        resource: Callable[[], Any] | None = None,
+        inner_threads: int | None = None,
+        idle_timeout: float | None = None,
     ) -> None:
         if max_workers is None:
-            max_workers = len(os.sched_getaffinity(0))
+            max_workers = min(usable_cpus(), WORKERS_MAX)
         elif max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         elif max_workers > WORKERS_MAX:
@@ -83,10 +99,21 @@ class ProcessPoolExecutor(Executor):
         if mp_context is None:
             mp_context = _default_context.get_context("spawn" if max_tasks_per_child else None)
         _check_limit(max_tasks_per_child, mp_context)
+        if resource is not None or inner_threads is not None:
+            initializer = _preparation(initializer, resource, inner_threads)
+        if idle_timeout is not None and not idle_timeout > 0:
+            raise ValueError(f"idle_timeout must be None or > 0: idle_timeout={idle_timeout}")
         self._max_workers = max_workers
         self._mp_context = mp_context
         self._engine = engine = Engine(
-            mp_context, max_workers, initializer, initargs, max_tasks_per_child, on_death
+            mp_context,
+            max_workers,
+            initializer,
+            initargs,
+            max_tasks_per_child,
+            on_death,
+            idle_timeout,
+            inner_threads,
         )
         self._terms = self._check_terms(Terms(None, retries)) if retries else None
         weakref.finalize(self, engine.close, False).atexit = False
@@ -113,6 +140,7 @@ class ProcessPoolExecutor(Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        progress: bool | Callable[[int, int | None], object] = False,
     ) -> Iterator[T]:
         """Return the results of `map(fn, *iterables)`, in order, as they are asked for.
 
@@ -121,6 +149,9 @@ class ProcessPoolExecutor(Executor):
             timeout: seconds for everything, counted from this call; None for ever.
             chunksize: how many calls make one task.
             buffersize: most tasks that are submitted and not yet asked for; None: all at once.
+            progress: called with (calls that are done, all calls or None) after each task,
+                one call at a time, in whatever thread notices; True for a bar, of tqdm or rich
+                where one is installed.
 
         Raises:
             ValueError: *chunksize* or *buffersize* is below 1.
@@ -128,7 +159,9 @@ class ProcessPoolExecutor(Executor):
             TimeoutError: from the iterator.
         """
         packer = self._engine.packer
-        return map_calls(self.submit, packer, fn, iterables, timeout, chunksize, buffersize)
+        return map_calls(
+            self.submit, packer, fn, iterables, timeout, chunksize, buffersize, progress
+        )
 
     def options(self, *, timeout: float | None = None, retries: int | None = None) -> Options:
         """Return an executor that runs tasks here, on these terms.
@@ -168,6 +201,36 @@ class ProcessPoolExecutor(Executor):
         if wait and self._engine.thread is not None:
             self._engine.thread.join()
 
+    def terminate_workers(self) -> None:
+        """Shut down, cancel what is queued, and end the workers at once by SIGTERM.
+
+        What they run fails with BrokenProcessPool. As in the standard library since Python 3.14.
+        """
+        self._end_workers(signal.SIGTERM)
+
+    def kill_workers(self) -> None:
+        """Do what `terminate_workers` does, by SIGKILL."""
+        self._end_workers(signal.SIGKILL)
+
+    def _end_workers(self, number: int) -> None:
+        self._engine.deaths.respawns = False
+        self.shutdown(wait=False, cancel_futures=True)
+        for process in list(self._engine.crew.processes.values()):
+            if process.exitcode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, number)
+
+    def stats(self) -> dict[str, int]:
+        """Return what has been done and what is going on, at some moment.
+
+        Returns:
+            Numbers of tasks: "submitted", which is the sum of "queued", "running", "done" (has
+            returned), "failed" (has raised, or could not be run) and "cancelled". "respawned":
+            workers that died and were replaced. "workers": those that live. "bytes": in shared
+            memory, of tasks that are not done. A chunk of `map` is one task.
+        """
+        return figures(self._engine)
+
     # --- Names of the standard library's executor that other libraries look at -------------
 
     @property
@@ -189,6 +252,20 @@ class ProcessPoolExecutor(Executor):
     @property
     def _call_queue(self) -> Any:
         return self._engine.tasks
+
+
+def _preparation(
+    initializer: Callable[..., object] | None,
+    resource: Callable[[], Any] | None,
+    inner_threads: int | None,
+) -> Callable[..., object]:
+    from .resources import Preparation
+
+    if resource is not None and not callable(resource):
+        raise TypeError("resource must be a callable")
+    if inner_threads is not None and inner_threads < 1:
+        raise ValueError(f"inner_threads must be None or >= 1: inner_threads={inner_threads}")
+    return Preparation(initializer, resource, inner_threads)
 
 
 def _check_limit(limit: int | None, context: Any) -> None:

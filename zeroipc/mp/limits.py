@@ -44,6 +44,7 @@ class Limits:
         self.engine = engine
         self.timed: set[TaskFuture[Any]] = set()
         self._deadlines: dict[int, float] = {}  # of what runs, by its number in the ring
+        self._looked = True  # since the last was added
 
     def agree(self, future: TaskFuture[Any], terms: Terms) -> None:
         """Note the terms of a new task. Needs the engine's lock."""
@@ -52,7 +53,7 @@ class Limits:
             future.terms.call = future.call
         if terms.timeout is not None:
             self.timed.add(future)
-            self.engine.asleep = True  # the manager has to look
+            self._looked = False
 
     def forget(self, future: TaskFuture[Any]) -> None:
         """Forget the terms of a task that is done. Needs the engine's lock."""
@@ -66,7 +67,7 @@ class Limits:
         if not self.timed:
             return timeout
         left = LOOK
-        if len(self.timed) == len(self._deadlines):  # all of them run
+        if self._looked and len(self.timed) == len(self._deadlines):  # all of them run
             left = max(0.0, min(self._deadlines.values()) - time.monotonic())
         return left if timeout is None else min(timeout, left)
 
@@ -74,8 +75,9 @@ class Limits:
         """End the tasks whose time is over."""
         if not self.timed:
             return
+        self._looked = True  # before the look
         now = time.monotonic()
-        running = dict(self._running())
+        running = self.running()
         self._deadlines = {
             item: self._deadlines.get(item, now + future.terms.timeout)
             for item, future in running.items()
@@ -85,15 +87,13 @@ class Limits:
             if deadline <= now:
                 self.end(running[item], _late(running[item]))
 
-    def _running(self) -> Any:
-        """Yield what the workers have: (number in the ring, future)."""
+    def running(self) -> dict[int, TaskFuture[Any]]:
+        """Return what the workers have, at some moment, by its number in the ring."""
         engine = self.engine
         with engine.lock:
-            for number in engine.crew.numbers():
-                item = engine.tasks._claim(number)
-                future = engine.sender.by_item.get(item)
-                if future is not None:
-                    yield item, future
+            claims = [engine.tasks._claim(number) for number in engine.crew.numbers()]
+            sent = engine.sender.by_item
+            return {item: sent[item] for item in claims if item in sent}
 
     # --- Ending -----------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class Limits:
         """Cancel a task that a worker has, or has just been sent; whether it is cancelled."""
         deadline = time.monotonic() + PATIENCE
         while not future.is_done() and time.monotonic() < deadline:
-            if self.end(future, None) or self.engine.cancel_queued(future):
+            if self.end(future, None) or self.engine.cancels.cancel_queued(future):
                 break
         return future.cancelled()
 
@@ -124,11 +124,14 @@ class Limits:
                     if taken:
                         engine.crew.condemn(process)
                         engine.collector.answered += 1
-                        settled = engine.settle(future, error)
+                        if error is None:
+                            settled = engine.cancels.settle(future)
+                        else:
+                            engine.end(future, None, error)
             finally:
                 _signal(process, signal.SIGKILL if taken else signal.SIGCONT)
         if taken and error is None:
-            engine.tell_cancelled(future, settled)
+            engine.cancels.tell(future, settled)
         engine.collector.nudge()
         return taken
 

@@ -26,6 +26,7 @@ def map_calls(
     timeout: float | None,
     chunksize: int,
     buffersize: int | None,
+    progress: Any = None,
 ) -> Iterator[Any]:
     """Return the results of `map(fn, *iterables)`; see `ProcessPoolExecutor.map`."""
     if chunksize < 1:
@@ -36,12 +37,31 @@ def map_calls(
         raise ValueError("buffersize must be None or > 0")
     deadline = None if timeout is None else time.monotonic() + timeout
     calls: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
+    follow = None
+    if progress:
+        submit, follow = _shown(submit, progress, iterables, chunksize)
     if chunksize == 1:
         submits = (partial(submit, fn, *args) for args in calls)
-        return _results(submits, deadline, buffersize)
-    chunk: Callable[..., Any] = Chunk(fn, packer.pack(fn))
-    submits = (partial(submit, chunk, some) for some in _chunks(calls, chunksize))
-    return _flat(_results(submits, deadline, buffersize))
+        results = _results(submits, deadline, buffersize)
+    else:
+        chunk: Callable[..., Any] = Chunk(fn, packer.pack(fn))
+        submits = (partial(submit, chunk, some) for some in _chunks(calls, chunksize))
+        results = _flat(_results(submits, deadline, buffersize))
+    return results if follow is None else follow(results)
+
+
+def _shown(
+    submit: Callable[..., Any], show: Any, iterables: Iterable[Any], chunksize: int
+) -> tuple[Callable[..., Any], Callable[[Iterator[Any]], Iterator[Any]]]:
+    """Return a *submit* that counts what is done, and what the results go through."""
+    from .progress import Progress
+
+    progress = Progress(show, iterables)
+
+    def counted(fn: Callable[..., Any], *args: Any) -> Any:
+        return progress.watch(submit(fn, *args), 1 if chunksize == 1 else len(args[0]))
+
+    return counted, progress.follow
 
 
 def _chunks(calls: Iterator[tuple[Any, ...]], size: int) -> Iterator[list[tuple[Any, ...]]]:

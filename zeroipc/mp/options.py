@@ -42,10 +42,13 @@ class Options(Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        progress: bool | Callable[[int, int | None], object] = False,
     ) -> Iterator[T]:
         """Return results as the executor's `map` does; the terms hold for each task."""
         packer = self._executor._engine.packer
-        return map_calls(self.submit, packer, fn, iterables, timeout, chunksize, buffersize)
+        return map_calls(
+            self.submit, packer, fn, iterables, timeout, chunksize, buffersize, progress
+        )
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Shut the executor itself down."""

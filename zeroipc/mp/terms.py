@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from types import BuiltinFunctionType
 from typing import Any
 
@@ -52,6 +51,8 @@ def own_terms(fn: Any, kwargs: dict[str, Any], terms: Terms | None) -> Terms | N
 
 def _takes(fn: Any, name: str) -> bool:
     """Return whether a callable has a parameter of this name, as far as it says."""
+    import inspect  # late: it takes longer to load than a task to run
+
     try:
         parameters = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):  # it does not say; few builtin functions take such names

@@ -1,14 +1,15 @@
 """What a worker process of an engine runs: take a task, call it, send the outcome.
 
-A worker ends when the task queue is shut and empty, when it has run its limit of tasks,
-after a Ctrl-C, quietly, since the parent got that as well, or when its parent is gone: the
-system then kills it, for nobody wants what it does.
+A worker ends when the task queue is shut and empty, when it has run its limit of tasks or has
+had none for long, after a Ctrl-C, quietly, since the parent got that as well, or when its parent
+is gone: the system then kills it, for nobody wants what it does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import select
 import signal
@@ -38,11 +39,12 @@ class Start:
     Args:
         tasks, results: its queues.
         number: under which its gets are noted.
+        mask: signals that the thread which starts it blocks.
         initializer: packed, or None; called with *initargs* before the first task.
         limit: how many tasks it may run, or None.
+        idle: seconds without a task after which it leaves, or None.
         announces: whether it says when it is ready for the first.
         parent: (pid, start time) of the process that has the engine.
-        mask: signals that the thread which starts it blocks.
         run: runs a task and sends its outcome: `run_call`, or what stands for it.
     """
 
@@ -51,17 +53,20 @@ class Start:
         tasks: Any,
         results: Any,
         number: int,
+        mask: set[Any],
+        *,
         initializer: bytes | tuple[bytes] | None,
         initargs: tuple[Any, ...],
         limit: int | None,
+        idle: float | None,
         announces: bool,
         parent: tuple[int, int],
-        mask: set[Any],
         run: Callable[[tuple[Any, ...], Any], None],
     ) -> None:
-        self.tasks, self.results, self.number, self.run = tasks, results, number, run
+        self.tasks, self.results, self.number, self.mask = tasks, results, number, mask
+        self.run = run
         self.initializer, self.initargs = initializer, initargs
-        self.limit, self.announces, self.parent, self.mask = limit, announces, parent, mask
+        self.limit, self.idle, self.announces, self.parent = limit, idle, announces, parent
 
 
 class Ready:
@@ -72,7 +77,7 @@ class Ready:
 
 
 class Retired:
-    """The message of a worker that has run its limit of tasks and ends."""
+    """The message of a worker that ends: it has run its limit of tasks, or had none for long."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -162,13 +167,19 @@ def initialized(start: Start) -> bool:
 
 
 def next_call(start: Start) -> tuple[Any, ...] | None:
-    """Return the next task; None when there will be no more."""
+    """Return the next task; None when there will be no more, or was none for long."""
+    left = math.inf if start.idle is None else start.idle
     while True:
+        wait = min(PARENT_CHECK, left)
         try:
-            call: tuple[Any, ...] = start.tasks.get(True, PARENT_CHECK)
+            call: tuple[Any, ...] = start.tasks.get(True, wait)
             return call
         except Empty:
             if not owner_alive(*start.parent):
+                return None
+            left -= wait
+            if left <= 0:
+                start.results.put(Retired())
                 return None
             start.tasks._claim_as(start.number)  # it may be on a task that was cancelled
         except ClosedError:
