@@ -91,10 +91,14 @@ class Failed:
 
 
 _interrupted = False
+_own: Start | None = None
+"""What this process was told, if it is a worker."""
 
 
 def run_worker(start: Start) -> None:
     """Be a worker. The target of its process."""
+    global _own
+    _own = start
     try:
         _die_with_parent()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -131,7 +135,20 @@ def run_tasks(start: Start) -> None:
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     global _interrupted
     _interrupted = True
-    raise KeyboardInterrupt
+    if not _has_just_taken(frame):
+        raise KeyboardInterrupt
+
+
+def _has_just_taken(frame: FrameType | None) -> bool:
+    """Return whether there is a task that was taken and not begun, which must not be lost.
+
+    It is run then, and the worker ends after it.
+    """
+    between = frame is not None and frame.f_code is run_tasks.__code__
+    while frame is not None and not between:
+        between = frame.f_code is next_call.__code__
+        frame = frame.f_back
+    return between and _own is not None and _own.tasks._claim(_own.number) is not None
 
 
 def _die_with_parent() -> None:
