@@ -9,8 +9,10 @@ import multiprocessing.connection
 import os
 import pickle
 import selectors
+import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -389,3 +391,16 @@ def test_connection_through_a_queue_keeps_what_is_in_the_pipe() -> None:
 def test_message_that_is_none_of_ours_stays_as_it_is() -> None:
     message = io.BytesIO(b"\x80\x05N.")
     assert lane.whole(message) is message
+
+
+def test_ends_block_whatever_the_default_timeout_of_sockets(monkeypatch: Any) -> None:
+    monkeypatch.setattr(socket, "socketpair", partial(limited_pair, socket.socketpair))
+    assert [os.get_blocking(end.fileno()) for end in Pipe()] == [True, True]
+
+
+def limited_pair(make: Callable[[], Any]) -> Any:
+    """Return a pair of sockets as they are after `socket.setdefaulttimeout`."""
+    pair = make()
+    for end in pair:
+        end.settimeout(0.1)
+    return pair

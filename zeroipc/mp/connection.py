@@ -102,6 +102,8 @@ def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     there, back = _new_lane(), _new_lane() if duplex else None
     if duplex:
         ends = socket.socketpair()
+        for end in ends:
+            end.setblocking(True)  # whatever socket.setdefaulttimeout says
         first, second = (Connection(end.detach()) for end in ends)
         return first._use(there, back), second._use(back, there)
     reading, writing = os.pipe()
