@@ -76,6 +76,10 @@ class Rival:
         """What this library's users take between a parent and one worker."""
         return self.two_queues(nbytes)
 
+    def context(self) -> Any | None:
+        """A context of multiprocessing or its like, whose objects any process may use."""
+        return None
+
     def pool(self, workers: int) -> Executor | None:
         """A pool of worker processes with the interface of concurrent.futures."""
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.rivals import stdlib_structures
 from benchmarks.rivals.base import End, Get, Link, Put, QueueLink, Rival, Step, Turns
@@ -30,6 +30,9 @@ class Stdlib(Rival):
     def pipe(self, nbytes: int) -> tuple[End, End] | None:
         ours, theirs = multiprocessing.get_context(self.method).Pipe()
         return PipeEnd(ours), PipeEnd(theirs)
+
+    def context(self) -> Any | None:
+        return multiprocessing.get_context(self.method)
 
     def pool(self, workers: int) -> Executor | None:
         return ProcessPoolExecutor(workers, multiprocessing.get_context(self.method))

@@ -29,6 +29,9 @@ class ZeroIPC(Rival):
     def queue(self, depth: int, nbytes: int, producers: int = 1, consumers: int = 1) -> Link | None:
         return QueueLink(mp.get_context(self.method).Queue(depth), mp.empty)
 
+    def context(self) -> Any | None:
+        return mp.get_context(self.method)
+
     def pool(self, workers: int) -> Executor | None:
         pool: Executor = mp.ProcessPoolExecutor(workers, mp_context=mp.get_context(self.method))
         return pool

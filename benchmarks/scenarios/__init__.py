@@ -12,9 +12,11 @@ from benchmarks.scenarios import (
     memory,
     named,
     pingpong,
+    pipe,
     start,
     streams,
     tasks,
+    values,
 )
 
 ALL: tuple[Scenario, ...] = (
@@ -22,6 +24,8 @@ ALL: tuple[Scenario, ...] = (
     *arrays.SCENARIOS,
     *loans.SCENARIOS,
     *pingpong.SCENARIOS,
+    *pipe.SCENARIOS,
+    *values.SCENARIOS,
     *lockstep.SCENARIOS,
     *tasks.SCENARIOS,
     *start.SCENARIOS,
