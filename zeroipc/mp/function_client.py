@@ -237,7 +237,7 @@ class ClientEngine(Engine):
 
 def closed_by(pid: int) -> str:
     """Say why a function takes no calls."""
-    return f"the function was closed by its owner, process {pid}"
+    return f"the function takes no more calls: its owner, process {pid}, closed it, or it broke"
 
 
 def _died(pid: int) -> str:
