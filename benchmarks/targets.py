@@ -62,6 +62,8 @@ TARGETS = (
     Target("submit-result", "ratio", at_least=8, best_peer=1.15),
     Target("tasks-2000", "ratio", at_least=10, best_peer=3),
     Target("task-1MB", "ratio", at_least=15, best_peer=2.5),
+    Target("function-call", "ratio", at_least=3),
+    Target("function-1MB", "ratio", at_least=12),
     Target("pool-start", "ratio", at_least=1),
     Target("idle", "core_percent", at_most=0.5),
     Target("memory", "above_allowance_mb", at_most=32),

@@ -84,6 +84,10 @@ class Rival:
         """A pool of worker processes with the interface of concurrent.futures."""
         return None
 
+    def served(self, fn: Any) -> tuple[Callable[..., Any], Callable[[], Any]] | None:
+        """A function served by one other process: how to call it, and how to end that."""
+        return None
+
     def floats(self, depth: int) -> Link | None:
         """A queue for float64 alone, of at most *depth* items."""
         return self.queue(depth, 8)

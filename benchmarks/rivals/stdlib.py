@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing.connection import Connection
+from multiprocessing.managers import BaseManager
 from typing import Any, NamedTuple
 
 from benchmarks.rivals import stdlib_structures
@@ -37,6 +39,11 @@ class Stdlib(Rival):
     def pool(self, workers: int) -> Executor | None:
         return ProcessPoolExecutor(workers, multiprocessing.get_context(self.method))
 
+    def served(self, fn: Any) -> tuple[Callable[..., Any], Callable[[], Any]]:
+        manager = CalleeManager(ctx=multiprocessing.get_context(self.method))
+        manager.start()
+        return manager.Callee(fn).call, manager.shutdown  # type: ignore[attr-defined]
+
     def operation(self, kind: str) -> Step | None:
         return stdlib_structures.operation(multiprocessing.get_context(self.method), kind)
 
@@ -48,6 +55,23 @@ class Stdlib(Rival):
 
     def import_line(self) -> str | None:
         return "import multiprocessing"
+
+
+class Callee:
+    """What a manager's process serves."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self._fn = fn
+
+    def call(self, *args: Any) -> Any:
+        return self._fn(*args)
+
+
+class CalleeManager(BaseManager):
+    """A manager of callees."""
+
+
+CalleeManager.register("Callee", Callee)
 
 
 class PipeEnd(NamedTuple):

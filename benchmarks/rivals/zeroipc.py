@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from importlib import import_module
 from typing import Any
@@ -35,6 +36,10 @@ class ZeroIPC(Rival):
     def pool(self, workers: int) -> Executor | None:
         pool: Executor = mp.ProcessPoolExecutor(workers, mp_context=mp.get_context(self.method))
         return pool
+
+    def served(self, fn: Any) -> tuple[Callable[..., Any], Callable[[], Any]]:
+        function = mp.Function(fn, workers=1, mp_context=mp.get_context(self.method))
+        return function, function.close
 
     def floats(self, depth: int) -> Link | None:
         return zeroipc_structures.floats(depth)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.scenario import Scenario
 from benchmarks.scenarios import (
     arrays,
+    function,
     idle,
     imports,
     loans,
@@ -28,6 +29,7 @@ ALL: tuple[Scenario, ...] = (
     *values.SCENARIOS,
     *lockstep.SCENARIOS,
     *tasks.SCENARIOS,
+    *function.SCENARIOS,
     *start.SCENARIOS,
     *idle.SCENARIOS,
     *memory.SCENARIOS,
