@@ -337,7 +337,9 @@ def test_decorated_functions_of_a_script(method: str, tmp_path: Path) -> None:
     """Their workers import the script anew, and call what is decorated there; it ends by itself."""
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
-    program = f"import os, sys; os.execv(sys.executable, ['python', {str(script)!r}, sys.argv[1]])"
+    program = (
+        f"import os, sys; os.execv(sys.executable, [sys.executable, {str(script)!r}, sys.argv[1]])"
+    )
     assert run_python(program, method).stdout.splitlines() == [
         "120 24 [1, 2, 6]",
         *["5 1 False"] * 3,
