@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import copy
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 
 from .._backend import transport as core
 from .._core.owner import owner_alive
 from ..errors import OwnerDiedError, ShutDown
 from .context import _concrete_contexts
+from .crew import Crew
+from .deaths import Deaths
 from .engine import Engine
 from .function_served import queue_at
 from .queues import SimpleQueue, TaskQueue
@@ -155,15 +156,17 @@ class BorrowedTasks(TaskQueue):
         """Leave it to the owner."""
 
 
-class NoCrew:
-    """In place of the workers of an engine, when they are another's."""
+class NoCrew(Crew):
+    """In place of the workers of an engine, when they are another's: nobody to start or to end.
 
-    forks = True  # no more of them are to be started
+    Args:
+        context: any.
+        size: how many there are.
+    """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.processes: dict[int, Any] = {}
-        self.hiring = threading.RLock()
+    def __init__(self, context: Any, size: int) -> None:
+        super().__init__(context, size, _nobody, _nobody)
+        self.starts_all = True  # all there will be are there
 
     def grow(self, demand: int) -> None:
         """Leave it to the owner."""
@@ -171,28 +174,21 @@ class NoCrew:
     def end(self, at_once: bool) -> None:
         """Leave it to the owner."""
 
-    def dismiss(self) -> None:
-        """Leave it to the owner."""
 
-    def sentinels(self) -> list[int]:
-        """Return nothing to wait for: the owner may be anybody's child."""
-        return []
-
-    def disown(self) -> None:
-        """In a forked child: the parent's threads do not hold the lock here."""
-        self.hiring = threading.RLock()
+def _nobody(*args: Any) -> Any:
+    raise NotImplementedError
 
 
-class OwnersDeath:
+class OwnersDeath(Deaths):
     """In place of the deaths of workers: that of the owner, and what it says of its workers'."""
 
     def __init__(self, engine: Engine, owner: tuple[int, int]) -> None:
-        self._engine = engine
+        super().__init__(engine, "break")
         self._owner = owner
 
     def reap(self) -> None:
         """Fail all calls if the owner has died."""
-        engine = self._engine
+        engine = self.engine
         if engine.broken is not None or owner_alive(*self._owner):
             return
         engine.sender.note()
@@ -200,9 +196,9 @@ class OwnersDeath:
             engine.deliver()
         engine.fail_all(lambda: OwnerDiedError(_died(self._owner[0])))
 
-    def lose(self, future: TaskFuture[Any], news: Lost) -> None:
+    def lose(self, future: TaskFuture[Any], news: Any) -> None:
         """Fail the call that a worker had when it died."""
-        self._engine.end(future, None, news.error(future.number))
+        self.engine.end(future, None, news.error(future.number))
 
 
 class ClientEngine(Engine):
@@ -216,11 +212,12 @@ class ClientEngine(Engine):
     """
 
     def __init__(self, link: Link) -> None:
-        super().__init__(_concrete_contexts["spawn"], link.size)
+        context = _concrete_contexts["spawn"]
+        super().__init__(context, link.size)
         self._link = link
-        self.crew = NoCrew(link.size)  # type: ignore[assignment]
+        self.crew = NoCrew(context, link.size)
         self.sender = ClientSender(self, self.packer)
-        self.deaths = OwnersDeath(self, link.owner)  # type: ignore[assignment]
+        self.deaths = OwnersDeath(self, link.owner)
 
     def make_queues(self) -> tuple[Any, Any]:
         """Return the owner's tasks and results of our own, in the same arena."""
