@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import random
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ import pytest
 
 import zeroipc.mp
 from tests.support import deadly, tasks
-from zeroipc.errors import OwnerDiedError, WorkerDiedError
+from zeroipc.errors import OwnerDiedError, TaskTimeoutError, WorkerDiedError
 
 pytestmark = pytest.mark.kill
 
@@ -212,3 +215,48 @@ def test_a_worker_that_dies_before_its_task_is_known_as_sent() -> None:
         assert type(error) is WorkerDiedError
         assert str(error).endswith("was killed by SIGKILL while it ran task 1, sigkill")
         assert pool.submit(tasks.echo, 2).result() == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("method", METHODS)
+def test_everything_at_once(tmp_path: Path, method: str, seed: int) -> None:
+    """Tasks of all kinds under random kills and cancels: each ends once, and the sums agree."""
+    chance = random.Random(seed)
+    path = str(tmp_path / "begun")
+    with make(method, 3) as pool:
+        once, timed = pool.options(retries=1), pool.options(timeout=60)
+        futures = []
+        for number in range(0, 200, 4):
+            futures += [pool.submit(tasks.note, path, number)]
+            futures += [once.submit(tasks.note, path, number + 1)]
+            futures += [timed.submit(tasks.note, path, number + 2)]
+            futures += pool.submit_many(tasks.note, [path], [number + 3])
+        late = pool.options(timeout=0.1).submit(time.sleep, 60)
+        many = pool.submit_many(tasks.note, [path] * 100, range(200, 300), chunksize=6)
+        everything = [*futures, *many]
+        for number in sorted(chance.sample(range(300), 12)):
+            if chance.random() < 0.5:
+                everything[number].cancel(running=True)
+            else:
+                kill_one_of(pool, chance)
+        ends = [outcome_of(future) for future in everything]
+        stats = pool.stats()
+        assert isinstance(late.exception(), (TaskTimeoutError, WorkerDiedError))
+    good = [number for number, end in enumerate(ends) if end == number * number]
+    died = [end for end in ends if isinstance(end, WorkerDiedError)]
+    cancelled = [end for end in ends if end is CancelledError]
+    assert len(good) + len(died) + len(cancelled) == 300
+    assert all(re.search(r"worker \d+ was killed by SIG", str(error)) for error in died)
+    assert stats["submitted"] == 301
+    assert stats["cancelled"] == len(cancelled)
+    assert stats["done"] == len(good)
+    counts = collections.Counter(n for each in deadly.begun(Path(path)).values() for n in each)
+    assert set(good) <= counts.keys()
+    assert {number for number, times in counts.items() if times > 1} <= {*range(1, 200, 4)}
+
+
+def outcome_of(future: Any) -> Any:
+    try:
+        return future.exception() or future.result()
+    except CancelledError:
+        return CancelledError

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import zeroipc.mp
 from tests.support.tasks import sigkill
@@ -69,3 +71,27 @@ def variables(names: tuple[str, ...]) -> dict[str, str | None]:
 def use_reusable() -> None:
     with zeroipc.mp.get_reusable_executor(1) as pool:
         assert pool.submit(os.getppid).result() == os.getpid()
+
+
+def add(one: int, other: int) -> int:
+    return one + other
+
+
+def fail_if_odd(number: int) -> int:
+    if number % 2:
+        raise ValueError(number)
+    return number
+
+
+def lock_if_odd(number: int) -> object:
+    return threading.Lock() if number % 2 else number
+
+
+def die_if(number: int, fatal: int) -> int:
+    if number == fatal:
+        sigkill()
+    return number
+
+
+def check_foreign(*futures: Any) -> None:
+    assert all("belongs to process" in str(future.exception()) for future in futures)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures._base import RUNNING
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .futures import SENDING
 
@@ -34,25 +34,36 @@ class Cancels:
             running: also if a worker has; that one is killed, and replaced.
         """
         try:
-            return self.cancel_queued(future) or (running and self.engine.limits.cancel(future))
+            if self.cancel_queued(future):
+                return True
+            return running and future.batch is None and self.engine.limits.cancel(future)
         except BaseException:  # of a signal handler
             self.engine.doubt()
             raise
 
     def cancel_queued(self, future: TaskFuture[Any]) -> bool:
         """Cancel *future* if it is not with a worker; whether it is cancelled."""
-        engine = self.engine
+        engine, carrier = self.engine, cast("Any", future.batch)
         with engine.lock:
-            if future.number not in engine.pending:
+            if carrier is not None and carrier is not future:
+                settled = carrier.cancel_member(future)
+            elif future.number not in engine.pending:
                 return future.cancelled()
-            if future.item == SENDING:
-                return False
-            if future.item is not None and not engine.tasks._cancel(future.item):
-                future._state = RUNNING
-                return False
-            settled = self.settle(future)
+            else:
+                settled = self._settle_queued(future)
+        if settled is None:
+            return False
         self.tell(future, settled)
         return True
+
+    def _settle_queued(self, future: TaskFuture[Any]) -> bool | None:
+        """Mark a task as cancelled if no worker has it, as `settle`; else None."""
+        if future.item == SENDING:
+            return None
+        if future.item is not None and not self.engine.tasks._cancel(future.item):
+            future._state = RUNNING
+            return None
+        return self.settle(future)
 
     def settle(self, future: TaskFuture[Any]) -> bool:
         """Mark a task as cancelled; whether nobody has to be told. Needs the engine's lock."""

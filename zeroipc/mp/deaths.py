@@ -157,7 +157,15 @@ class Deaths:
 
 def _while_running(future: TaskFuture[Any]) -> str:
     again = "" if future.terms is None or future.terms.death is None else ", again"
-    return f" while it ran task {future.number}, {name_of(future.fn)}{again}"
+    return f" while it ran task {_numbers(future)}, {name_of(future.fn)}{again}"
+
+
+def _numbers(future: TaskFuture[Any]) -> str:
+    """Return the numbers of the tasks that a worker had."""
+    if future.batch is None:
+        return str(future.number)
+    numbers = [member.number for member in future.batch.members]
+    return f"{numbers[0]} or one of the {len(numbers) - 1} sent with it"
 
 
 def prepare_for_interrupts() -> None:

@@ -303,7 +303,7 @@ class Engine:
         with contextlib.suppress(NestedCallError):
             self.collector.collect_waiting()
         with self.lock:
-            item = future.item
+            item = future.item if future.batch is None else future.batch.item
             sent = future._state == PENDING and item is not None and item != SENDING
             if sent and not self.tasks._queued(item):
                 future._state = RUNNING

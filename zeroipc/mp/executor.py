@@ -19,6 +19,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._backend import transport as core
+from .batches import submit_many
 from .context import _default_context
 from .cpus import usable_cpus
 from .engine import Engine
@@ -132,6 +133,29 @@ class ProcessPoolExecutor(Executor):
         if kwargs and self._engine.deaths.respawns:
             terms = own_terms(fn, kwargs, terms)
         return self._engine.submit(fn, args, kwargs, terms)
+
+    def submit_many(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+    ) -> list[TaskFuture[T]]:
+        """Schedule the calls of `map(fn, *iterables)`; return their futures in order.
+
+        It takes a fraction of the time of as many `submit`, for tasks share messages. Those that
+        do are run by one worker one after the other, are done together, and all fail if it dies.
+        On an executor with *retries* each task has a message of its own.
+
+        Args:
+            fn: takes one argument from each of *iterables*.
+            chunksize: how many tasks share a message; None for at most 32, fewer if there are
+                not four such messages for each worker.
+
+        Raises:
+            ValueError: *chunksize* is below 1.
+            BrokenProcessPool, RuntimeError: as `submit`.
+        """
+        return submit_many(self._engine, fn, zip(*iterables, strict=False), chunksize, self._terms)
 
     def map(
         self,

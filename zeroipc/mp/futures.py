@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from .batches import Batch
     from .engine import Engine
     from .terms import Terms
 
@@ -56,6 +57,7 @@ class TaskFuture(AwaitableFuture[T]):
         item: UNSENT, SENDING, or the task's item number in the ring.
         nbytes: what the task takes in the arena.
         terms: what is agreed about it beyond the standard library, while it is not done.
+        batch: what it travels in, if it does not travel alone, while it is not done.
     """
 
     def __init__(self, engine: Engine, number: int, call: tuple[Any, Any, Any]) -> None:
@@ -70,6 +72,7 @@ class TaskFuture(AwaitableFuture[T]):
         self.nbytes = 0
 
     terms: Terms | None = None
+    batch: Batch | None = None
     _watch: threading.Condition | None = None
     _bells: tuple[Any, ...] = ()
 

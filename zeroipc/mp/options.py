@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .batches import submit_many
 from .mapping import map_calls
 
 if TYPE_CHECKING:
@@ -34,6 +35,16 @@ class Options(Executor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> TaskFuture[T]:
         """Schedule `fn(*args, **kwargs)`; return its future. All keywords are the function's."""
         return self._executor._engine.submit(fn, args, kwargs, self._given)
+
+    def submit_many(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        chunksize: int | None = None,
+    ) -> list[TaskFuture[T]]:
+        """Schedule calls as the executor's `submit_many` does, each with a message of its own."""
+        calls = zip(*iterables, strict=False)
+        return submit_many(self._executor._engine, fn, calls, chunksize, self._given)
 
     def map(  # type: ignore[override, unused-ignore]
         self,

@@ -43,7 +43,7 @@ class PoolTask:
         fn: the user's function, for messages.
     """
 
-    terms = None
+    terms = batch = None
     __slots__ = ("_state", "call", "fn", "index", "item", "job", "nbytes", "number")
 
     def __init__(self, job: ApplyResult | IMapIterator, index: int, call: Call, fn: Any) -> None:

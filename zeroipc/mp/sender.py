@@ -11,6 +11,7 @@ from concurrent.futures._base import PENDING, RUNNING
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NestedCallError, ShmFullError, UnpicklableError
+from .batches import Batch
 from .futures import SENDING, UNSENT, TaskFuture
 from .signals import is_from_handler
 
@@ -112,6 +113,10 @@ class Sender:
                 future.item = UNSENT
                 return False
             self._task = None
+            if isinstance(future, Batch):
+                with engine.lock:
+                    future.take_apart()
+                return True
             engine.end(future, None, _outcome(future, _explained(error, call)))
             engine.collector.nudge()
         return True
@@ -151,6 +156,11 @@ class Sender:
             if future._state == RUNNING:
                 future._state = PENDING
             self.backlog.append(future)
+
+    def forget_task(self, future: Any) -> None:
+        """Forget the message of a task that has changed. Needs the lock."""
+        if self._task is not None and self._task[0] == future.number:
+            self._task = None
 
     def expect(self, item: int, process: Any) -> None:
         """Note who has died with an item that may be the one being sent. Needs the lock."""

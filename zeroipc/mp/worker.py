@@ -16,6 +16,7 @@ import signal
 import sys
 from concurrent.futures import _base
 from multiprocessing import parent_process
+from multiprocessing.reduction import ForkingPickler
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
@@ -204,18 +205,51 @@ def next_call(start: Start) -> tuple[Any, ...] | None:
 
 
 def run_call(call: tuple[Any, ...], results: Any) -> None:
-    """Call, and send (number, whether it returned, what it returned or raised)."""
+    """Call, and send (number, whether it returned, what it returned or raised).
+
+    Without keywords it is a batch: *args* has the arguments of each call.
+    """
     number, packed, args, kwargs = call
     try:
-        outcome = number, True, unpack(packed)(*args, **kwargs)
+        fn = unpack(packed)
+        outcome: tuple[int, bool, Any] = (
+            number,
+            True,
+            run_each(fn, args) if kwargs is None else fn(*args, **kwargs),
+        )
     except BaseException as error:
         outcome = number, False, portable(error)
     try:
         results.put(outcome)
     except BaseException as error:
+        if kwargs is None and outcome[1]:
+            results.put((number, True, [sendable(each) for each in outcome[2]]))
+            return
         if not outcome[1]:
             error.add_note(f"in place of what the task raised:\n{outcome[2].tb}")
         results.put((number, False, portable(error)))
+
+
+def run_each(fn: Any, calls: list[tuple[Any, ...]]) -> list[tuple[bool, Any]]:
+    """Call with each tuple of arguments; return pairs (whether it returned, what)."""
+    outcomes: list[tuple[bool, Any]] = []
+    for args in calls:
+        try:
+            if _interrupted:
+                raise KeyboardInterrupt
+            outcomes.append((True, fn(*args)))
+        except BaseException as error:
+            outcomes.append((False, portable(error)))
+    return outcomes
+
+
+def sendable(outcome: tuple[bool, Any]) -> tuple[bool, Any]:
+    """Return the outcome of one call of a batch, or why it cannot be pickled."""
+    try:
+        ForkingPickler.dumps(outcome)
+    except BaseException as error:
+        return False, portable(error)
+    return outcome
 
 
 def portable(error: BaseException) -> Any:
