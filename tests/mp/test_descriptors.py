@@ -122,7 +122,7 @@ def test_a_worker_without_descriptors_lives() -> None:
     run_python(
         EXHAUST,
         """
-        from zeroipc.mp import ProcessPoolExecutor, worker
+        from zeroipc.mp import ProcessPoolExecutor, get_context, worker
 
         ours, theirs = os.pipe()
 
@@ -137,7 +137,7 @@ def test_a_worker_without_descriptors_lives() -> None:
             alive, worker.owner_alive, worker.PARENT_CHECK = worker.owner_alive, look, 0.01
             return len(fds)
 
-        with ProcessPoolExecutor(1) as pool:
+        with ProcessPoolExecutor(1, get_context("fork")) as pool:
             assert pool.submit(starve).result()
             assert os.read(ours, 1) == b"1"  # it looks when it has been idle for a while
             assert pool.submit(pow, 2, 3).result() == 8
