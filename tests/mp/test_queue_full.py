@@ -93,7 +93,7 @@ def test_exit_waits_until_all_is_put() -> None:
             for number in range(40):
                 q.put((number, bytes(MB)))
         q = mp.Queue()
-        child = mp.Process(target=feed, args=(q,))
+        child = mp.get_context("fork").Process(target=feed, args=(q,))
         child.start()
         assert [q.get()[0] for _ in range(40)] == list(range(40))
         child.join()
@@ -111,7 +111,7 @@ def test_exit_does_not_wait_after_cancel_join_thread() -> None:
             q.cancel_join_thread()
         q = mp.Queue()
         for early in (True, False):
-            child = mp.Process(target=feed, args=(q, early))
+            child = mp.get_context("fork").Process(target=feed, args=(q, early))
             child.start()
             child.join()
             assert child.exitcode == 0 and q.get() == (0, bytes(MB))
@@ -127,7 +127,7 @@ def test_join_waits_for_tasks_that_did_not_fit() -> None:
                 q.task_done()
             q.task_done()
         q = mp.JoinableQueue()
-        worker = mp.Process(target=work, args=(q,))
+        worker = mp.get_context("fork").Process(target=work, args=(q,))
         for number in range(40):
             q.put(bytes(MB))
         assert q._spilling

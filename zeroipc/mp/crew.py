@@ -151,6 +151,13 @@ class Crew:
         for process in processes:
             process.join()
 
+    def strike(self, operation: str) -> None:
+        """Send all a signal, and start no more; *operation*: "terminate" or "kill"."""
+        with self.hiring:
+            self._ended = True
+        for process in list(self.processes.values()):
+            getattr(process, operation)()
+
     def dismiss(self) -> None:
         """End all at once; new ones may be started."""
         self.end(at_once=True)

@@ -11,9 +11,6 @@ draws the flow of the data. What differs, each for the better:
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import weakref
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -226,23 +223,25 @@ class ProcessPoolExecutor(Executor):
             self._engine.thread.join()
 
     def terminate_workers(self) -> None:
-        """Shut down, cancel what is queued, and end the workers at once by SIGTERM.
+        """End the workers by SIGTERM, before Python 3.14 too.
 
-        What they run fails with BrokenProcessPool. As in the standard library since Python 3.14.
+        What they run fails with BrokenProcessPool, what no worker has taken is cancelled, and no
+        more is taken. A worker that is still there a second later is killed.
         """
-        self._end_workers(signal.SIGTERM)
+        self._force_shutdown(operation="terminate")
 
     def kill_workers(self) -> None:
-        """Do what `terminate_workers` does, by SIGKILL."""
-        self._end_workers(signal.SIGKILL)
+        """End the workers by SIGKILL; else as `terminate_workers`."""
+        self._force_shutdown(operation="kill")
 
-    def _end_workers(self, number: int) -> None:
-        self._engine.deaths.respawns = False
-        self.shutdown(wait=False, cancel_futures=True)
-        for process in list(self._engine.crew.processes.values()):
-            if process.exitcode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, number)
+    def _force_shutdown(self, operation: str) -> None:
+        if operation not in ("terminate", "kill"):
+            raise ValueError(f'operation must be "terminate" or "kill": operation={operation!r}')
+        engine = self._engine
+        engine.close(cancel_pending=True)
+        engine.crew.strike(operation)
+        if engine.thread is not None:
+            engine.fail(f"the executor was forcefully shut down by {operation}_workers()")
 
     def stats(self) -> dict[str, int]:
         """Return what has been done and what is going on, at some moment.
