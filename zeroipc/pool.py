@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from operator import index
-from threading import RLock
 from types import TracebackType
 from typing import Any, Self, SupportsIndex
 from weakref import WeakSet
@@ -32,6 +31,7 @@ from ._core.named.pool_repair import pool_links, pool_node_nbytes, pool_recount,
 from ._core.status import OK, Status
 from ._elements import Elements
 from ._form import load, store
+from ._rlock import RLock
 from ._structure import checked_capacity
 from .errors import DTypeError, FreedError, SegmentFormatError, WaitTimeoutError
 from .table import Entry, Part

@@ -60,8 +60,7 @@ def test_idle_workers(call: str) -> None:
 
 
 def test_when_the_workers_are_dead_already(call: str) -> None:
-    with make() as pool, pytest.raises(BrokenProcessPool):
-        try:
+    with make() as pool:
+        with pytest.raises(BrokenProcessPool):
             pool.submit(tasks.sigkill).result()
-        finally:
-            getattr(pool, call)()
+        getattr(pool, call)()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import threading
+
+from .._rlock import RLock
 
 
 class Bell:
@@ -14,7 +15,7 @@ class Bell:
     def __init__(self) -> None:
         self.fd = -1
         # A descriptor that is closed while it is rung may be somebody else's by then.
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     def hang(self) -> None:
         """Make the descriptor."""
@@ -40,7 +41,7 @@ class Bell:
 
     def disown(self) -> None:
         """In a forked child: drop the descriptor, which is the parent's bell."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self.close()
 
     def close(self) -> None:

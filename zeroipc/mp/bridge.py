@@ -19,6 +19,7 @@ from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._backend import transport as core
+from .._rlock import RLock
 from ..errors import QueueFullError, ShmFullError, ShutDown
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class State:
 
     def renew(self) -> None:
         """Start without locks held and without watches."""
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.locks = {"_rlock": threading.Lock(), "_wlock": threading.Lock()}
         self.kept: list[Any] = []
         self.watches: dict[str, Watch] = {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import select
 import signal
-import threading
 from typing import TYPE_CHECKING, Any
 
+from .._rlock import RLock
 from .signals import held_back
 from .threads import environment
 from .worker import Start, run_worker
@@ -56,7 +56,7 @@ class Crew:
         self._retired: set[int] = set()
         self._ready: set[int] = set()
         self._condemned: set[int] = set()
-        self.hiring = threading.RLock()
+        self.hiring = RLock()
         self._starting = False
         self._ended = False
 
@@ -166,7 +166,7 @@ class Crew:
 
     def disown(self) -> None:
         """In a forked child: the workers are the parent's."""
-        self.hiring = threading.RLock()
+        self.hiring = RLock()
         self._starting = False
         self._ended = True
         self._numbers = {}

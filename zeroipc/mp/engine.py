@@ -36,6 +36,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._core.owner import owner_start_time
+from .._rlock import RLock
 from ..errors import NestedCallError
 from .bell import Bell
 from .calls import Packer
@@ -114,7 +115,7 @@ class Engine:
         self.outbox: deque[tuple[TaskFuture[Any], Any, BaseException | None]] = deque()
         self.doubtful: list[TaskFuture[Any]] = []
         self.asleep = False
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self._starting = False
         self._coming: Manager | None = None
         self.packer = Packer(by_value=context.get_start_method(allow_none=False) != "fork")
@@ -357,7 +358,7 @@ class Engine:
 
     def disown(self) -> None:
         """In a forked child: everything belongs to the parent, and nobody holds the locks."""
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self.thread = None
         self.bell.disown()
         self.crew.disown()

@@ -33,6 +33,7 @@ from multiprocessing import util
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from .._core.owner import owner_start_time
+from .._rlock import RLock
 from ..errors import ClosedError
 from . import function_served as served
 from .calls import Packer, _is_interactive, unpack
@@ -111,7 +112,7 @@ class Function(Generic[T]):
         self._engine: Engine | None = None
         self._link: Link | None = None
         self._closed = False
-        self._lock = threading.RLock()
+        self._lock = RLock()
         _known[token] = self
         served.functions.add(self)
 
@@ -294,7 +295,7 @@ class Function(Generic[T]):
 
     def _renew(self) -> None:
         """In a forked child: be a client of the workers, if there were any."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._engine = None
 
     def __repr__(self) -> str:

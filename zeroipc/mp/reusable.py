@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 
+from .._rlock import RLock
 from .executor import ProcessPoolExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_lock = threading.RLock()
+_lock = RLock()
 _current: tuple[ProcessPoolExecutor, dict[str, Any]] | None = None
 
 
@@ -71,7 +71,7 @@ def get_reusable_executor(
 def _forget() -> None:
     """In a forked child: the executor is the parent's, and nobody holds the lock."""
     global _current, _lock
-    _current, _lock = None, threading.RLock()
+    _current, _lock = None, RLock()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -25,6 +25,7 @@ from multiprocessing import reduction, util
 from typing import TYPE_CHECKING, Any
 
 from .._backend import transport as core
+from .._rlock import RLock
 from ..errors import OwnerDiedError, SegmentAccessError, ShmFullError
 from .arena_file import PREFIX, address_space, memory_limit, new_file, remove_strays
 
@@ -96,7 +97,7 @@ class Attachment:
 
 _attached: dict[int, Attachment] = {}
 """By token, in the order of attachment: the first is the home."""
-_lock = threading.RLock()
+_lock = RLock()
 
 
 def home() -> Attachment:

@@ -21,6 +21,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from .._rlock import RLock
 from .line import Line
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Watch:
         self._poll = poll
         self._places = places
         # Re-entrant: a signal handler or a finalizer may use the queue in the middle of it.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._ready = False
         self._turned = threading.Event()  # set while not ready
         self._fd = -1
@@ -136,7 +137,7 @@ class Watch:
         """In a forked child: let go of what the parent goes on using. Takes no lock."""
         self._handle._closed = True
         self._line = Line()
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._close_descriptor()
 
     def _close_descriptor(self) -> None:
