@@ -151,6 +151,7 @@ def test_uninstall_puts_everything_back() -> None:
                 dict(multiprocessing.context._concrete_contexts), dict(contexts), sys.meta_path[:]]
 
         concurrent.futures.ProcessPoolExecutor
+        multiprocessing.get_all_start_methods()  # Python 3.14 chooses its default at first need
         before = names()
         zeroipc.mp.install()
         assert names() != before

@@ -89,6 +89,7 @@ def _put(where: MutableMapping[str, Any], name: str, value: Any) -> None:
 
 def _swap_contexts() -> None:
     """Let the standard library's default context lead to ours, for who holds it already."""
+    standard._default_context.get_all_start_methods()  # Python 3.14 finds its default only now
     for method, ours in context._concrete_contexts.items():
         _put(vars(standard)["_concrete_contexts"], method, ours)
     default = vars(standard._default_context)
