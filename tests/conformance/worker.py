@@ -27,6 +27,7 @@ class Recorder(unittest.TestResult):
             file.write(json.dumps(event) + "\n")
 
     def outcome(self, test: unittest.TestCase, outcome: str, detail: str = "") -> None:
+        test = getattr(test, "test_case", test)  # of a subtest, which may be skipped alone
         method = getattr(test, "_testMethodName", None)
         if method is None:  # setUpClass or setUpModule, not a test
             self.write(fixture=outcome, detail=detail)
