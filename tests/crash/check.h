@@ -121,6 +121,18 @@ static int check_alive(uint32_t owner)
     return 0;
 }
 
+/* No lock is a dead one's, and nobody dead waits. */
+static void check_lock(uint32_t slot)
+{
+    const zi_lock *lock = lock_at(&rig, slot);
+    REQUIRE(lock->holder == 0 || check_alive(lock->holder), "lock %u belongs to the dead %x", slot, lock->holder);
+    if (lock->block != ZI_NONE) check_holds(slot, lock->block, ZI_KIND_MEMORY);
+    const zi_waiter *table = waiters_table(&rig, lock);
+    for (uint32_t index = 0; index < lock->capacity; index++)
+        REQUIRE(table[index].state == ZI_WAITER_NONE || check_alive(table[index].owner), "lock %u: the dead %x waits", slot,
+                table[index].owner);
+}
+
 static void check_lender(uint32_t id, uint32_t lender)
 {
     REQUIRE(lender == 0 || check_alive(lender), "block %u is lent by the dead %x", id, lender);
@@ -155,6 +167,7 @@ static void check(uint32_t held)
     for (uint32_t slot = 0; slot < rig.arena->queues_used; slot++) {
         if (rig.queues[slot].used == ZI_ROLE_MEMORY && memory_at(&rig, slot)->block != ZI_NONE)
             check_holds(slot, memory_at(&rig, slot)->block, ZI_KIND_MEMORY);
+        if (rig.queues[slot].used == ZI_ROLE_LOCK) check_lock(slot);
         if (rig.queues[slot].used != ZI_ROLE_QUEUE) continue;
         check_ring(slot);
         if (rig.queues[slot].tally != ZI_NONE) check_holds(slot, rig.queues[slot].tally, ZI_KIND_TALLY);

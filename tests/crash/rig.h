@@ -29,6 +29,7 @@ static int rig_fallocate(int fd, int mode, off_t offset, off_t nbytes)
 }
 
 #define fallocate rig_fallocate
+#include "lock.h"
 #include "memory.h"
 #include "shrink.h"
 #undef fallocate

@@ -34,6 +34,7 @@ from .owner import owner_start_time
 from .records import (
     SharedArena,
     SharedBlock,
+    SharedLock,
     SharedMemory,
     SharedParticipant,
     SharedQueue,
@@ -72,6 +73,7 @@ class View:
         self.arena = SharedArena(self.mapping, 0)
         self.participants = Table(SharedParticipant, self.mapping, PARTICIPANTS_OFFSET)
         self.queues = Table(SharedQueue, self.mapping, QUEUES_OFFSET)
+        self.locks = Table(SharedLock, self.mapping, QUEUES_OFFSET)
         self.memories = Table(SharedMemory, self.mapping, QUEUES_OFFSET)
         self.blocks = Table(SharedBlock, self.mapping, BLOCKS_OFFSET)
         self.me = 0

@@ -115,6 +115,18 @@ static PyObject *arena_create_memory(PyObject *object, PyObject *argument)
     return made_result(self, status, made);
 }
 
+static PyObject *arena_create_lock(PyObject *object, PyObject *args)
+{
+    zi_arena_object *self = (zi_arena_object *)object;
+    uint32_t kind, value, maxvalue;
+    if (!PyArg_ParseTuple(args, "O&O&O&:create_lock", native_u32, &kind, native_u32, &value, native_u32, &maxvalue))
+        return NULL;
+    zi_made made = {0, 0};
+    zi_status status;
+    CREATE(status, lock_create(&self->view, kind, value, maxvalue, &made.slot, &made.generation, until));
+    return made_result(self, status, made);
+}
+
 static PyObject *arena_allocate(PyObject *object, PyObject *argument)
 {
     zi_draft draft = {.arena = (zi_arena_object *)object, .patience = zi_now() + ZI_LOCK_PATIENCE_NS};
@@ -285,6 +297,7 @@ static PyObject *arena_get_token(PyObject *object, void *closure)
 
 static PyMethodDef arena_methods[] = {
     {"create_queue", arena_create_queue, METH_VARARGS, "(maxsize, noting, named) -> (slot, generation)"},
+    {"create_lock", arena_create_lock, METH_VARARGS, "(kind, value, maxvalue) -> (slot, generation)"},
     {"create_memory", arena_create_memory, METH_O, "(nbytes) -> (slot, generation)"},
     {"allocate", arena_allocate, METH_O, "(nbytes) -> Block"},
     {"sweep", arena_sweep_py, METH_NOARGS, "Return what dead processes held; how many were dead."},

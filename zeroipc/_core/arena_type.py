@@ -11,6 +11,7 @@ from .block_type import Block, Extent, block_wrap, blocks_inherit
 from .blocks import arena_locked, patience
 from .draft import Draft, draft_alloc
 from .layout import FREE, KIND_DATA, QUEUES, ROLE_QUEUE
+from .lock import lock_create
 from .memory import memory_create
 from .mutex import TICK_NS, check_outermost, here
 from .orphan import servants
@@ -117,6 +118,20 @@ class Arena:
         if nbytes < 0:
             raise ValueError(f"nbytes must not be negative: {nbytes}")
         return self._create(lambda: memory_create(self.view, nbytes, patience()))
+
+    def create_lock(self, kind: int, value: int, maxvalue: int) -> tuple[int, int]:
+        """Make a lock; return its slot and generation.
+
+        Args:
+            kind: LOCK_....
+            value: of a semaphore, at first.
+            maxvalue: of a semaphore.
+
+        Raises:
+            ShmFullError: no memory, or no free slot.
+        """
+        check_outermost("create_lock")
+        return self._create(lambda: lock_create(self.view, kind, value, maxvalue, patience()))
 
     def _create(self, create: Callable[[], tuple[Status, int, int]]) -> tuple[int, int]:
         status, slot, generation = create()

@@ -278,7 +278,7 @@ PyObject *message_decode(zi_arena_object *arena, const zi_message *message)
 PyObject *native_send_handle(PyObject *module, PyObject *object)
 {
     zi_state *state = PyModule_GetState(module);
-    if (!PyObject_TypeCheck(object, state->queue_type) && !PyObject_TypeCheck(object, state->memory_type))
+    if (!PyObject_TypeCheck(object, state->slot_type))
         return PyErr_Format(PyExc_TypeError, "takes what has a slot of an arena");
     zi_hold *hold = (zi_hold *)object;
     if (sending == NULL) Py_RETURN_NONE;

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..errors import ClosedError
+from .arena import View
 from .arena_type import Arena
 from .blocks import patience, slot_mark
 from .layout import QUEUES, ROLE_QUEUE, ROWS_OFFSET
@@ -54,3 +57,59 @@ def hold_attach(arena: Arena, slot: int, generation: int, role: int) -> Hold:
     if hold is None or status is not OK:
         raise error_of(status, arena.view)
     return hold
+
+
+class Keep:
+    """Keeps a hold, and the arena from being left while what is held may be used."""
+
+    __slots__ = ("_arena", "_hold")
+
+    def __init__(self, arena: Arena, hold: Hold) -> None:
+        self._arena, self._hold = arena, hold
+        arena.kept += 1
+
+    def __del__(self) -> None:
+        self._arena.kept -= 1
+
+
+class Slot:
+    """What stands for a slot of an arena that is no queue: a lock, memory."""
+
+    _arena: Arena | None = None
+    _slot = _generation = 0
+    _keep: Keep | None = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return one that is not attached yet; subclasses take any arguments."""
+        return super().__new__(cls)
+
+    def _attach_as(self, role: int, arena: Arena, slot: int, generation: int) -> None:
+        if not isinstance(arena, Arena) or self._arena is not None:
+            raise TypeError("_attach() takes an Arena, once")
+        self._keep = Keep(arena, hold_attach(arena, slot, generation, role))
+        self._arena, self._slot, self._generation = arena, slot, generation
+
+    @property
+    def _handle(self) -> tuple[Arena | None, int, int]:
+        """(arena, slot, generation)."""
+        return self._arena, self._slot, self._generation
+
+    def _home(self) -> Arena:
+        """Return the arena.
+
+        Raises:
+            RuntimeError: _attach has not run.
+        """
+        if self._arena is None:
+            raise RuntimeError("its __init__ was not called")
+        return self._arena
+
+    def _view(self, what: str) -> View:
+        """Return the view of the arena, for a call that takes locks and cannot be put off."""
+        check_outermost(what)
+        return self._home().view
+
+    def _error(self, status: Status) -> Exception:
+        if status is Status.STALE:
+            return ClosedError("it does not exist any more: its last holder is gone")
+        return error_of(status, self._home().view)

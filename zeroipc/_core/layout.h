@@ -68,7 +68,7 @@
 #define ZI_KIND_HANDLE 2
 #define ZI_KIND_TALLY 3
 
-/* What a block holds: message bytes, a chunk of a queue's ring, nothing but the name of a slot that is on its way to another process, the open tasks of each participant, the bytes of a slot. */
+/* What a block holds: message bytes, a chunk of a queue's ring, nothing but the name of a slot that is on its way to another process, the open tasks of each participant, the bytes or waiters of a slot. */
 #define ZI_KIND_MEMORY 4
 #define ZI_ROLE_QUEUE 1
 #define ZI_ROLE_LOCK 2
@@ -78,6 +78,21 @@
 
 /* Most bytes of memory that lie in the slot itself; more has a block. */
 #define ZI_MEMORY_INLINE 128
+#define ZI_LOCK_PLAIN 0
+#define ZI_LOCK_RECURSIVE 1
+#define ZI_LOCK_SEMAPHORE 2
+#define ZI_LOCK_EVENT 3
+
+/* What a slot of ROLE_LOCK is. */
+#define ZI_LOCK_CONDITION 4
+
+/* Most waiters of a condition that the slot itself has room for; more have a block. */
+#define ZI_WAITERS_INLINE 8
+#define ZI_WAITER_NONE 0
+#define ZI_WAITER_WAITING 1
+
+/* States of a waiter: there is none; it waits; it was notified and has not run yet. */
+#define ZI_WAITER_NOTIFIED 2
 
 /* The length word of a record that says: go on at the start of another chunk. */
 #define ZI_RECORD_LINK UINT64_C(0xffffffff)
@@ -126,7 +141,7 @@
 #define ZI_DATA_OFFSET 0x2412000
 
 /* Both sides of an arena must agree on all of the transport's layouts. */
-#define ZI_LAYOUT_SUM UINT64_C(0x9f2111b4)
+#define ZI_LAYOUT_SUM 0x34037a78
 
 /* Header of a named segment, version 2, at offset 0. */
 typedef struct zi_table {
@@ -528,6 +543,114 @@ _Static_assert(offsetof(zi_memory, bytes) == 128,
                "zi_memory.bytes must be at 128");
 _Static_assert(sizeof(zi_memory) == 256,
                "zi_memory must be 256 bytes");
+
+/* A slot that holds a lock, a semaphore, an event or a condition. */
+typedef struct zi_lock {
+    /* Q: guards everything of this lock, and is held for a moment only */
+    zi_mutex lock;
+    /* ROLE_...: what the slot holds; 0: nothing */
+    uint32_t used;
+    /* counts the takers of this slot */
+    uint32_t generation;
+    /* 1: a holder of Q died, and what it left has yet to be mended */
+    uint32_t torn;
+    /* 1: a handle to it was made */
+    uint32_t handled;
+    /* LOCK_... */
+    uint16_t kind;
+    /* 1: who had it before the holder died with it */
+    uint16_t died;
+    /* identity of who has it, or 0 */
+    uint32_t holder;
+    /* which thread of the holder */
+    uint64_t thread;
+    /* how often the holder has it, of a recursive lock */
+    uint32_t count;
+    /* of a semaphore, what is left; of an event, whether it is set */
+    uint32_t value;
+    /* of a semaphore */
+    uint32_t maxvalue;
+    /* CPU that changed it last: a hint for spinning */
+    uint32_t cpu;
+    /* how many waiters of a condition there ever were */
+    uint64_t tickets;
+    /* futex word: it came free, was set, or notified */
+    uint32_t seq;
+    /* sleepers; may count dead ones */
+    uint32_t waiters;
+    /* a sleeper was woken and has not run yet */
+    uint32_t pending;
+    /* of the waiters of a condition, or NONE: they are in `table` */
+    uint32_t block;
+    /* of waiters */
+    uint32_t capacity;
+    /* how many died while they waited */
+    uint32_t lost;
+    /* the waiters, if they fit */
+    uint64_t table[16];
+} zi_lock;
+_Static_assert(offsetof(zi_lock, lock) == 0,
+               "zi_lock.lock must be at 0");
+_Static_assert(offsetof(zi_lock, used) == 48,
+               "zi_lock.used must be at 48");
+_Static_assert(offsetof(zi_lock, generation) == 52,
+               "zi_lock.generation must be at 52");
+_Static_assert(offsetof(zi_lock, torn) == 56,
+               "zi_lock.torn must be at 56");
+_Static_assert(offsetof(zi_lock, handled) == 60,
+               "zi_lock.handled must be at 60");
+_Static_assert(offsetof(zi_lock, kind) == 64,
+               "zi_lock.kind must be at 64");
+_Static_assert(offsetof(zi_lock, died) == 66,
+               "zi_lock.died must be at 66");
+_Static_assert(offsetof(zi_lock, holder) == 68,
+               "zi_lock.holder must be at 68");
+_Static_assert(offsetof(zi_lock, thread) == 72,
+               "zi_lock.thread must be at 72");
+_Static_assert(offsetof(zi_lock, count) == 80,
+               "zi_lock.count must be at 80");
+_Static_assert(offsetof(zi_lock, value) == 84,
+               "zi_lock.value must be at 84");
+_Static_assert(offsetof(zi_lock, maxvalue) == 88,
+               "zi_lock.maxvalue must be at 88");
+_Static_assert(offsetof(zi_lock, cpu) == 92,
+               "zi_lock.cpu must be at 92");
+_Static_assert(offsetof(zi_lock, tickets) == 96,
+               "zi_lock.tickets must be at 96");
+_Static_assert(offsetof(zi_lock, seq) == 104,
+               "zi_lock.seq must be at 104");
+_Static_assert(offsetof(zi_lock, waiters) == 108,
+               "zi_lock.waiters must be at 108");
+_Static_assert(offsetof(zi_lock, pending) == 112,
+               "zi_lock.pending must be at 112");
+_Static_assert(offsetof(zi_lock, block) == 116,
+               "zi_lock.block must be at 116");
+_Static_assert(offsetof(zi_lock, capacity) == 120,
+               "zi_lock.capacity must be at 120");
+_Static_assert(offsetof(zi_lock, lost) == 124,
+               "zi_lock.lost must be at 124");
+_Static_assert(offsetof(zi_lock, table) == 128,
+               "zi_lock.table must be at 128");
+_Static_assert(sizeof(zi_lock) == 256,
+               "zi_lock must be 256 bytes");
+
+/* One who waits for a condition, or has come to a barrier. */
+typedef struct zi_waiter {
+    /* WAITER_..., stored last by who comes */
+    uint32_t state;
+    /* identity of who waits */
+    uint32_t owner;
+    /* who came earlier is notified first */
+    uint64_t ticket;
+} zi_waiter;
+_Static_assert(offsetof(zi_waiter, state) == 0,
+               "zi_waiter.state must be at 0");
+_Static_assert(offsetof(zi_waiter, owner) == 4,
+               "zi_waiter.owner must be at 4");
+_Static_assert(offsetof(zi_waiter, ticket) == 8,
+               "zi_waiter.ticket must be at 8");
+_Static_assert(sizeof(zi_waiter) == 16,
+               "zi_waiter must be 16 bytes");
 
 /* What an arena knows of one block. */
 typedef struct zi_block {

@@ -121,7 +121,7 @@ KIND_TALLY = 3
 KIND_MEMORY = 4
 """What a block holds: message bytes, a chunk of a queue's ring, nothing but the name of
 a slot that is on its way to another process, the open tasks of each participant, the bytes
-of a slot."""
+or waiters of a slot."""
 
 ROLE_QUEUE = 1
 ROLE_LOCK = 2
@@ -129,6 +129,19 @@ ROLE_MEMORY = 3
 """What a slot holds; 0: nothing."""
 MEMORY_INLINE = 128
 """Most bytes of memory that lie in the slot itself; more has a block."""
+
+LOCK_PLAIN = 0
+LOCK_RECURSIVE = 1
+LOCK_SEMAPHORE = 2
+LOCK_EVENT = 3
+LOCK_CONDITION = 4
+"""What a slot of ROLE_LOCK is."""
+WAITERS_INLINE = 8
+"""Most waiters of a condition that the slot itself has room for; more have a block."""
+WAITER_NONE = 0
+WAITER_WAITING = 1
+WAITER_NOTIFIED = 2
+"""States of a waiter: there is none; it waits; it was notified and has not run yet."""
 
 RECORD_LINK = 0xFFFFFFFF
 """The length word of a record that says: go on at the start of another chunk."""
@@ -252,6 +265,42 @@ MEMORY = Layout(
     doc="A slot that holds memory which processes share, zero at first.",
 )
 
+LOCK = Layout(
+    "lock",
+    (
+        Mutex("lock", "Q: guards everything of this lock, and is held for a moment only"),
+        *_SLOT,
+        U16("kind", "LOCK_...", line=True),
+        U16("died", "1: who had it before the holder died with it"),
+        U32("holder", "identity of who has it, or 0"),
+        U64("thread", "which thread of the holder"),
+        U32("count", "how often the holder has it, of a recursive lock"),
+        U32("value", "of a semaphore, what is left; of an event, whether it is set"),
+        U32("maxvalue", "of a semaphore"),
+        U32("cpu", "CPU that changed it last: a hint for spinning"),
+        U64("tickets", "how many waiters of a condition there ever were"),
+        U32("seq", "futex word: it came free, was set, or notified"),
+        U32("waiters", "sleepers; may count dead ones"),
+        U32("pending", "a sleeper was woken and has not run yet"),
+        U32("block", "of the waiters of a condition, or NONE: they are in `table`"),
+        U32("capacity", "of waiters"),
+        U32("lost", "how many died while they waited"),
+        U64("table", "the waiters, if they fit", count=2 * WAITERS_INLINE, line=True),
+    ),
+    nbytes=QUEUE.nbytes,
+    doc="A slot that holds a lock, a semaphore, an event or a condition.",
+)
+
+WAITER = Layout(
+    "waiter",
+    (
+        U32("state", "WAITER_..., stored last by who comes"),
+        U32("owner", "identity of who waits"),
+        U64("ticket", "who came earlier is notified first"),
+    ),
+    doc="One who waits for a condition, or has come to a barrier.",
+)
+
 BLOCK = Layout(
     "block",
     (
@@ -350,7 +399,7 @@ BLOCKS_OFFSET = QUEUES_OFFSET + QUEUES * QUEUE.nbytes
 DATA_OFFSET = BLOCKS_OFFSET + BLOCKS * BLOCK.nbytes
 """Where the first block lies."""
 
-LAYOUTS = (ARENA, PARTICIPANT, QUEUE, MEMORY, BLOCK, RECORD, PARTS, PART, ARRAY_HEAD)
+LAYOUTS = (ARENA, PARTICIPANT, QUEUE, MEMORY, LOCK, WAITER, BLOCK, RECORD, PARTS, PART, ARRAY_HEAD)
 """The layouts of the transport; their names and offsets make `layout_sum`."""
 
 LAYOUT_SUM = crc32(

@@ -7,24 +7,11 @@ static PyObject *memory_attach(PyObject *object, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static int is_attached(const zi_hold *self)
-{
-    if (self->arena == NULL) PyErr_SetString(PyExc_RuntimeError, "the memory is not attached");
-    return self->arena != NULL;
-}
-
-static void memory_dealloc(PyObject *object)
-{
-    zi_hold *self = (zi_hold *)object;
-    if (self->arena) self->arena->kept--;
-    hold_dealloc(object);
-}
-
 static int memory_getbuffer(PyObject *object, Py_buffer *buffer, int flags)
 {
     zi_hold *self = (zi_hold *)object;
     buffer->obj = NULL;
-    if (!is_attached(self)) return -1;
+    if (!hold_check(self)) return -1;
     const zi_view *view = &self->arena->view;
     Py_ssize_t nbytes = (Py_ssize_t)memory_at(view, self->slot)->nbytes;
     return PyBuffer_FillInfo(buffer, object, memory_bytes(view, self->slot), nbytes, 0, flags);
@@ -40,7 +27,7 @@ static PyObject *memory_get_nbytes(PyObject *object, void *closure)
 {
     (void)closure;
     zi_hold *self = (zi_hold *)object;
-    if (!is_attached(self)) return NULL;
+    if (!hold_check(self)) return NULL;
     return PyLong_FromUnsignedLongLong(memory_at(&self->arena->view, self->slot)->nbytes);
 }
 
@@ -50,14 +37,12 @@ static PyMethodDef memory_methods[] = {
 };
 
 static PyGetSetDef memory_getset[] = {
-    {"_handle", hold_get_handle, NULL, "(arena, slot, generation)", NULL},
     {"buffer", memory_get_buffer, NULL, "The bytes, as a writable memoryview that keeps them.", NULL},
     {"nbytes", memory_get_nbytes, NULL, "How many there are.", NULL},
     {0},
 };
 
 static PyType_Slot memory_slots[] = {
-    {Py_tp_dealloc, memory_dealloc},
     {Py_bf_getbuffer, memory_getbuffer},
     {Py_tp_methods, memory_methods},
     {Py_tp_getset, memory_getset},

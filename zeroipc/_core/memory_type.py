@@ -7,18 +7,16 @@ from functools import lru_cache
 from typing import Any
 
 from .arena_type import Arena
-from .hold import Hold, hold_attach
+from .hold import Slot
 from .layout import ROLE_MEMORY
 from .memory import memory_offset
 
 
-class Memory:
+class Memory(Slot):
     """Bytes of an arena that processes share."""
 
-    _arena: Arena | None = None
-    _slot = _generation = 0
     _bytes: Any
-    """A ctypes array: see Block for why."""
+    """A ctypes array: see Block for why. It has the hold: views of it keep the memory."""
 
     def _attach(self, arena: Arena, slot: int, generation: int) -> None:
         """Hold the memory.
@@ -26,47 +24,20 @@ class Memory:
         Raises:
             ClosedError: it is gone already.
         """
-        if not isinstance(arena, Arena) or self._arena is not None:
-            raise TypeError("_attach() takes an Arena, once")
-        hold = hold_attach(arena, slot, generation, ROLE_MEMORY)
+        self._attach_as(ROLE_MEMORY, arena, slot, generation)
         kind = _bytes_class(arena.view.memories[slot].nbytes)
         self._bytes = kind.from_buffer(arena.view.mapping.file, memory_offset(arena.view, slot))
-        self._bytes.keep = _Keep(arena, hold)
-        self._arena, self._slot, self._generation = arena, slot, generation
-
-    @property
-    def _handle(self) -> tuple[Arena | None, int, int]:
-        """(arena, slot, generation)."""
-        return self._arena, self._slot, self._generation
+        self._bytes.keep = self._keep
 
     @property
     def buffer(self) -> memoryview:
         """The bytes, as a writable memoryview that keeps them."""
-        self._check()
         return memoryview(self._bytes).cast("B") if self.nbytes else memoryview(bytearray())
 
     @property
     def nbytes(self) -> int:
         """How many there are."""
-        self._check()
-        return ctypes.sizeof(self._bytes)
-
-    def _check(self) -> None:
-        if self._arena is None:
-            raise RuntimeError("the memory is not attached")
-
-
-class _Keep:
-    """Keeps a hold, and the arena from being left while the bytes may be used."""
-
-    __slots__ = ("_arena", "_hold")
-
-    def __init__(self, arena: Arena, hold: Hold) -> None:
-        self._arena, self._hold = arena, hold
-        arena.kept += 1
-
-    def __del__(self) -> None:
-        self._arena.kept -= 1
+        return self._home().view.memories[self._slot].nbytes
 
 
 @lru_cache(maxsize=512)

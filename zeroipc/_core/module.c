@@ -28,9 +28,9 @@ int native_errors(zi_state *state)
     return fetch(&state->dump_any, "zeroipc._core.pickling", "dump_any");
 }
 
-static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot)
+static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base, PyTypeObject **slot)
 {
-    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
     return *slot == NULL ? -1 : PyModule_AddType(module, *slot);
 }
 
@@ -44,18 +44,29 @@ static int native_exec(PyObject *module)
     state->str_view = PyUnicode_InternFromString("view");
     state->str_setflags = PyUnicode_InternFromString("setflags");
     state->str_numpy = PyUnicode_InternFromString("numpy");
+    state->str_lock = PyUnicode_InternFromString("_lock");
     state->str_spill = PyUnicode_InternFromString("_spill");
     if (PyErr_Occurred()) return -1;
     if (PyModule_AddIntConstant(module, "DATA_OFFSET", ZI_DATA_OFFSET) < 0 ||
         PyModule_AddIntConstant(module, "PARTICIPANTS", ZI_PARTICIPANTS) < 0 ||
+        PyModule_AddIntConstant(module, "LOCK_PLAIN", ZI_LOCK_PLAIN) < 0 ||
+        PyModule_AddIntConstant(module, "LOCK_RECURSIVE", ZI_LOCK_RECURSIVE) < 0 ||
+        PyModule_AddIntConstant(module, "LOCK_SEMAPHORE", ZI_LOCK_SEMAPHORE) < 0 ||
+        PyModule_AddIntConstant(module, "LOCK_EVENT", ZI_LOCK_EVENT) < 0 ||
+        PyModule_AddIntConstant(module, "LOCK_CONDITION", ZI_LOCK_CONDITION) < 0 ||
         PyModule_AddIntConstant(module, "NOTE_NOTHING", ZI_NOTE_NOTHING) < 0 ||
         PyModule_AddIntConstant(module, "NOTE_TASKS", ZI_NOTE_TASKS) < 0 ||
         PyModule_AddIntConstant(module, "NOTE_CLAIMS", ZI_NOTE_CLAIMS) < 0)
         return -1;
-    if (add_type(module, &arena_spec, &state->arena_type) < 0) return -1;
-    if (add_type(module, &block_spec, &state->block_type) < 0) return -1;
-    if (add_type(module, &memory_spec, &state->memory_type) < 0) return -1;
-    return add_type(module, &queue_spec, &state->queue_type);
+    if (add_type(module, &arena_spec, NULL, &state->arena_type) < 0) return -1;
+    if (add_type(module, &block_spec, NULL, &state->block_type) < 0) return -1;
+    if (add_type(module, &slot_spec, NULL, &state->slot_type) < 0) return -1;
+    PyTypeObject *base = state->slot_type;
+    if (add_type(module, &memory_spec, base, &state->memory_type) < 0) return -1;
+    if (add_type(module, &lock_spec, base, &state->lock_type) < 0) return -1;
+    if (add_type(module, &event_spec, base, &state->event_type) < 0) return -1;
+    if (add_type(module, &condition_spec, base, &state->condition_type) < 0) return -1;
+    return add_type(module, &queue_spec, base, &state->queue_type);
 }
 
 static PyMethodDef native_methods[] = {

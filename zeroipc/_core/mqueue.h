@@ -29,6 +29,7 @@ static inline int queue_has_block(const zi_view *view, const zi_queue *queue, ui
     const zi_block *block = &view->blocks[id];
     uint32_t role = ZI_LOAD(queue->used);
     if (role == ZI_ROLE_MEMORY) return ((const zi_memory *)queue)->block == id;
+    if (role == ZI_ROLE_LOCK) return ((const zi_lock *)queue)->block == id;
     if (role != ZI_ROLE_QUEUE) return 0;
     if (block->kind == ZI_KIND_RING) return queue_has_chunk(view, queue, id);
     if (block->kind == ZI_KIND_TALLY) return queue->tally == id || queue->claims == id;
@@ -54,15 +55,15 @@ static inline void queue_repair(zi_view *view, uint32_t slot)
             block_free(view, id);
     }
     if (queues) queue->items_pending = queue->room_pending = queue->done_pending = 0;
+    if (queue->used == ZI_ROLE_LOCK) ((zi_lock *)queue)->pending = 0;
 }
 
-/* Take Q until *deadline*; 0: only if it comes free within a moment.  What a dead holder left
- * is mended under A, so that no block becomes another's while it is looked at.  While A
- * cannot be had the queue stays torn, and busy for whoever comes. */
-static inline zi_status queue_lock(zi_view *view, uint32_t slot, uint64_t deadline)
+/* Behind an attempt to take Q that said *status*: what a dead holder left is mended under A, so
+ * that no block becomes another's while it is looked at.  While A cannot be had the queue
+ * stays torn, and busy for whoever comes. */
+static inline zi_status queue_mend(zi_view *view, uint32_t slot, zi_status status, uint64_t deadline)
 {
     zi_queue *queue = &view->queues[slot];
-    zi_status status = deadline ? mutex_lock(&queue->lock, deadline) : mutex_try_lock(&queue->lock);
     if (status == ZI_REPAIR) {
         ZI_POINT("queue.repair");
         ZI_STORE(queue->torn, 1);
@@ -79,6 +80,13 @@ static inline zi_status queue_lock(zi_view *view, uint32_t slot, uint64_t deadli
     }
     mutex_unlock(&queue->lock);
     return status;
+}
+
+/* Take Q until *deadline*; 0: only if it comes free within a moment. */
+static inline zi_status queue_lock(zi_view *view, uint32_t slot, uint64_t deadline)
+{
+    zi_mutex *lock = &view->queues[slot].lock;
+    return queue_mend(view, slot, deadline ? mutex_lock(lock, deadline) : mutex_try_lock(lock), deadline);
 }
 
 static inline void queue_unlock(zi_view *view, uint32_t slot) { mutex_unlock(&view->queues[slot].lock); }

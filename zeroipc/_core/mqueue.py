@@ -36,6 +36,7 @@ from .layout import (
     KIND_TALLY,
     NONE,
     QUEUED,
+    ROLE_LOCK,
     ROLE_MEMORY,
     ROLE_QUEUE,
     STATE_OPEN,
@@ -43,7 +44,7 @@ from .layout import (
 )
 from .mutex import under
 from .notes import claims_repair, get_claim, get_tally, tally_open, tally_pack, tally_repair
-from .records import SharedMemory, SharedQueue
+from .records import SharedLock, SharedMemory, SharedQueue
 from .ring import (
     ITEM_MASK,
     Message,
@@ -72,6 +73,8 @@ def queue_has_block(view: View, queue: SharedQueue, number: int) -> bool:
     role = queue.used
     if role == ROLE_MEMORY:
         return SharedMemory(queue.mapping, queue.at).block == number
+    if role == ROLE_LOCK:
+        return SharedLock(queue.mapping, queue.at).block == number
     if role != ROLE_QUEUE:
         return False
     if block.kind == KIND_RING:
@@ -104,6 +107,8 @@ def queue_repair(view: View, slot: int) -> None:
             block_free(view, number)
     if queues:
         queue.items_pending = queue.room_pending = queue.done_pending = 0
+    if queue.used == ROLE_LOCK:
+        view.locks[slot].pending = 0
 
 
 def queue_locked(view: View, slot: int, deadline: int, work: Callable[[], Status]) -> Status:

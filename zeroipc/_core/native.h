@@ -6,11 +6,13 @@
 #include <Python.h>
 #include <pthread.h>
 
+#include "lock.h"
 #include "memory.h"
 #include "shrink.h"
 
 typedef struct {
     PyTypeObject *arena_type, *block_type, *queue_type, *memory_type;
+    PyTypeObject *slot_type, *lock_type, *event_type, *condition_type;
     PyObject *empty, *full;                            /* of the module queue */
     PyObject *arena_full, *queue_full, *closed, *gone, *shut, *moved, *died, *damaged; /* of zeroipc.errors */
     PyObject *dumps, *loads;                           /* of _pickle */
@@ -18,7 +20,7 @@ typedef struct {
     PyObject *protocol;                                /* 5 */
     PyObject *ndarray, *dtypes, *contiguous;           /* of numpy, once it is loaded */
     PyObject *buffers_name;                            /* ("buffers",) */
-    PyObject *str_base, *str_view, *str_setflags, *str_numpy, *str_spill;
+    PyObject *str_base, *str_view, *str_setflags, *str_numpy, *str_spill, *str_lock;
 } zi_state;
 
 struct zi_block_object;
@@ -56,16 +58,26 @@ typedef struct {
     PyObject_HEAD
     zi_arena_object *arena;
     uint32_t slot, generation;
-    char held;
 } zi_hold;
 
 typedef struct {
     PyObject_HEAD
     zi_arena_object *arena;
     uint32_t slot, generation;
-    char held, used, closed, spilling, watched;
+    char used, closed, spilling, watched;
     uint32_t claimant;
 } zi_queue_object;
+
+/* A lock or semaphore, of a kind that never changes. */
+typedef struct {
+    PyObject_HEAD
+    zi_arena_object *arena;
+    uint32_t slot, generation;
+    char kind;
+    uint32_t counter;                /* the identity that counts */
+    int count;                       /* of a semaphore: how often this process took it and has not given it back */
+    uint64_t thread;                 /* of a semaphore: which thread took it last */
+} zi_lock_object;
 
 /* A block that moves when a message is sent, and the array that shows it here. */
 typedef struct {
@@ -110,9 +122,17 @@ void trimmer_end(zi_arena_object *arena);
 
 /* hold.c */
 int hold_attach(zi_hold *self, PyObject *args, uint32_t role);
-void hold_drop(zi_hold *self);
-void hold_dealloc(PyObject *object);
-PyObject *hold_get_handle(PyObject *object, void *closure);
+int hold_check(const zi_hold *self);
+PyObject *hold_raise(const zi_hold *self, zi_status status);
+extern PyType_Spec slot_spec;
+
+/* lock_type.c, event_type.c, condition_type.c */
+extern PyType_Spec lock_spec, event_spec, condition_spec;
+int lock_owned(const zi_lock_object *self);
+PyObject *lock_acquire_by(zi_lock_object *self, uint64_t deadline);
+PyObject *lock_release(PyObject *object, PyObject *unused);
+int lock_release_all(zi_lock_object *self);
+int lock_restore(zi_lock_object *self, int count);
 
 /* block_type.c, arena_type.c, queue_type.c, memory_type.c */
 extern PyType_Spec arena_spec, block_spec, queue_spec, memory_spec;

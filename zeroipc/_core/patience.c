@@ -3,6 +3,7 @@
  * The first try has the interpreter lock, which is enough almost always.  Only if it has to
  * wait does a call release that lock, and then never for longer than a tick without looking
  * for signals.  Nothing of Python runs while a shared lock is held. */
+#include "patience.h"
 #include "queue_type.h"
 
 #include <math.h>
@@ -30,26 +31,6 @@ uint64_t lock_deadline(uint64_t deadline)
     uint64_t tick = zi_now() + ZI_TICK_NS;
     return deadline == 0 || deadline > tick ? tick : deadline;
 }
-
-static int is_late(uint64_t deadline) { return deadline == 0 || zi_now() >= deadline; }
-
-/* A thread that waits while its process ends: the process has left the arena, and only a
- * daemon thread can still be here.  It must not wake up with an error. */
-static void park_at_exit(const zi_view *view)
-{
-    while (view->me == 0) pause();
-}
-
-/* One wait of at most a tick and one try, without the interpreter lock. */
-#define WAIT_AND_TRY(await, try)                                     \
-    Py_BEGIN_ALLOW_THREADS                                           \
-    uint64_t until = lock_deadline(deadline);                        \
-    zi_status waited = await;                                        \
-    if (waited != ZI_INTERRUPTED) status = try;                      \
-    park_at_exit(view);                                              \
-    Py_END_ALLOW_THREADS                                             \
-    arena_idle(self->arena, 0);                                      \
-    first = 0;
 
 static zi_status await_room(zi_view *view, uint32_t slot, zi_status why, uint64_t until, int first)
 {

@@ -101,7 +101,6 @@ PyGetSetDef queue_getset[] = {
     {"_closed", queue_get_closed, queue_set_closed, "Whether close() was called here.", NULL},
     {"_spilling", queue_get_spilling, queue_set_spilling, "Whether puts go to _spill().", NULL},
     {"_watched", queue_get_watched, queue_set_watched, "Whether gets call _taken().", NULL},
-    {"_handle", hold_get_handle, NULL, "(arena, slot, generation)", NULL},
     {"_maxsize", queue_get_maxsize, NULL, "Most items; 0: no bound.", NULL},
     {0},
 };

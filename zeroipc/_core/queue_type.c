@@ -50,7 +50,6 @@ static PyMethodDef queue_methods[] = {
 
 static PyType_Slot queue_slots[] = {
     {Py_tp_new, queue_new},
-    {Py_tp_dealloc, hold_dealloc},
     {Py_tp_methods, queue_methods},
     {Py_tp_getset, queue_getset},
     {Py_tp_doc, "A message queue of an arena."},

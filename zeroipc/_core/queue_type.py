@@ -10,8 +10,8 @@ from __future__ import annotations
 from .blocks import patience
 from .codec import sending
 from .draft import draft_alloc
+from .hold import Slot
 from .layout import KIND_HANDLE
-from .memory_type import Memory
 from .patience import GET_SIDE, PUT_SIDE, Side, deadline_of, queue_poll
 from .queue_get import Gets
 from .queue_put import Puts
@@ -53,13 +53,13 @@ class MessageQueue(Puts, Gets, Tasks):
             raise self._error(status)
 
 
-def send_handle(holder: MessageQueue | Memory) -> bool | None:
+def send_handle(holder: MessageQueue | Slot) -> bool | None:
     """Let the message in the making carry a slot.
 
     Returns:
         True; None: there is no message; False: it goes through another arena.
     """
-    if not isinstance(holder, (MessageQueue, Memory)):
+    if not isinstance(holder, (MessageQueue, Slot)):
         raise TypeError("takes what has a slot of an arena")
     draft = sending.draft
     if draft is None:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from .atomics import Mapping, Record
 from .fields import Field, Layout
-from .layout import ARENA, BLOCK, MEMORY, PARTICIPANT, QUEUE
+from .layout import ARENA, BLOCK, LOCK, MEMORY, PARTICIPANT, QUEUE, WAITER
 
 
 class SharedArena(Record, layout=ARENA):
@@ -71,6 +71,7 @@ class Wake:
 
 _ITEMS = (QUEUE.items_seq, QUEUE.items_waiters, QUEUE.items_pending)
 _ROOM = (QUEUE.room_seq, QUEUE.room_waiters, QUEUE.room_pending)
+_FREE = (LOCK.seq, LOCK.waiters, LOCK.pending)
 _DONE = (QUEUE.done_seq, QUEUE.done_waiters, QUEUE.done_pending)
 
 
@@ -129,6 +130,45 @@ class SharedMemory(Record, layout=MEMORY):
     nbytes: int
     block: int
     bytes: memoryview
+
+
+class SharedLock(Record, layout=LOCK):
+    """LOCK."""
+
+    lock: int
+    used: int
+    generation: int
+    torn: int
+    handled: int
+    kind: int
+    died: int
+    holder: int
+    thread: int
+    count: int
+    value: int
+    maxvalue: int
+    cpu: int
+    tickets: int
+    seq: int
+    waiters: int
+    pending: int
+    block: int
+    capacity: int
+    lost: int
+    table: memoryview
+
+    @property
+    def free(self) -> Wake:
+        """What those sleep on who wait for it."""
+        return Wake(self, _FREE)
+
+
+class SharedWaiter(Record, layout=WAITER):
+    """WAITER."""
+
+    state: int
+    owner: int
+    ticket: int
 
 
 class SharedBlock(Record, layout=BLOCK):

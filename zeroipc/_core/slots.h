@@ -24,11 +24,13 @@ static inline int handle_any(const zi_view *view, uint32_t slot)
  * death on the way leaves blocks of an unused slot, which arena_repair frees. */
 static inline void slot_clear(zi_view *view, uint32_t slot)
 {
-    uint32_t role = view->queues[slot].used, block = ((zi_memory *)&view->queues[slot])->block;
+    uint32_t role = view->queues[slot].used, block = ZI_NONE;
+    if (role == ZI_ROLE_MEMORY) block = ((zi_memory *)&view->queues[slot])->block;
+    if (role == ZI_ROLE_LOCK) block = ((zi_lock *)&view->queues[slot])->block;
     ZI_STORE(view->queues[slot].used, 0);
     ZI_POINT("reclaim.cleared");
     if (slot < view->arena->slots_full) view->arena->slots_full = slot;
-    if (role == ZI_ROLE_MEMORY && block != ZI_NONE) block_free(view, block);
+    if (block != ZI_NONE) block_free(view, block);
     for (uint32_t id = 0; role == ZI_ROLE_QUEUE && id < view->arena->blocks_used; id++)
         if (view->blocks[id].queue == slot && ZI_LOAD(view->blocks[id].owner) == ZI_QUEUED) block_free(view, id);
 }

@@ -20,6 +20,7 @@ from .layout import (
     QUEUED,
     QUEUES,
     QUEUES_OFFSET,
+    ROLE_LOCK,
     ROLE_MEMORY,
     ROLE_QUEUE,
 )
@@ -50,10 +51,14 @@ def slot_clear(view: View, slot: int) -> None:
     used = 0 first, so that a death on the way leaves blocks of an unused slot, which
     arena_repair frees.
     """
-    role, block = view.queues[slot].used, view.memories[slot].block
+    role, block = view.queues[slot].used, NONE
+    if role == ROLE_MEMORY:
+        block = view.memories[slot].block
+    if role == ROLE_LOCK:
+        block = view.locks[slot].block
     view.queues[slot].used = 0
     view.arena.slots_full = min(view.arena.slots_full, slot)
-    if role == ROLE_MEMORY and block != NONE:
+    if block != NONE:
         block_free(view, block)
     for number in range(view.arena.blocks_used if role == ROLE_QUEUE else 0):
         if view.blocks[number].queue == slot and view.blocks[number].owner == QUEUED:

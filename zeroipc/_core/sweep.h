@@ -9,13 +9,14 @@
  *   1. each block with its identity as owner: lock its queue, then the arena; QUEUED if it
  *      is in the queue, else FREE.
  *   2. each block with its identity as a lender: that word = 0.
- *   3. each queue with a tally of it: the open tasks are lost.
+ *   3. each queue with a tally of it: the open tasks are lost; each lock that it has comes
+ *      free; its places among the waiters of conditions are struck out.
  *   4. its row of holdings, then its pid: 0.
  * A step that does not get a lock in time leaves the entry to the next sweep. */
 #ifndef ZI_SWEEP_H
 #define ZI_SWEEP_H
 
-#include "mqueue.h"
+#include "waiters.h"
 
 /* Step 1 for one block. */
 static inline void sweep_block(zi_view *view, uint32_t id, uint32_t dead, uint64_t deadline)
@@ -76,6 +77,28 @@ static inline int sweep_tally(zi_view *view, uint32_t slot, uint32_t index, uint
     return 1;
 }
 
+/* Step 3 for one lock.  Returns whether it is done. */
+static inline int sweep_lock(zi_view *view, uint32_t slot, uint32_t dead, uint64_t deadline)
+{
+    zi_lock *lock = lock_at(view, slot);
+    if (ZI_LOAD(lock->used) != ZI_ROLE_LOCK) return 1;
+    if (ZI_LOAD(lock->holder) != dead && lock->kind != ZI_LOCK_CONDITION) return 1;
+    if (queue_lock(view, slot, deadline) != ZI_OK) return 0;
+    int wake = 0;
+    uint32_t bits = 0;
+    if (lock->used == ZI_ROLE_LOCK && lock->holder == dead) {
+        ZI_STORE(lock->died, 1);
+        ZI_POINT("sweep.before_free");
+        ZI_STORE(lock->holder, 0);
+        wake = wake_decide(&lock->seq, &lock->waiters, &lock->pending);
+    }
+    if (lock->used == ZI_ROLE_LOCK && lock->kind == ZI_LOCK_CONDITION) bits = waiters_strike(view, lock, dead);
+    queue_unlock(view, slot);
+    if (wake) wait_wake(&lock->seq, 1);
+    if (bits) wait_wake_some(&lock->seq, bits);
+    return 1;
+}
+
 /* All steps for one participant; returns whether nothing of it is left. */
 static inline int sweep_participant(zi_view *view, uint32_t index, uint32_t dead, uint64_t deadline)
 {
@@ -88,7 +111,7 @@ static inline int sweep_participant(zi_view *view, uint32_t index, uint32_t dead
         ZI_POINT("sweep.block");
     }
     for (uint32_t slot = 0; slot < ZI_LOAD(view->arena->queues_used); slot++)
-        left += !sweep_tally(view, slot, index, dead, deadline);
+        left += !sweep_tally(view, slot, index, dead, deadline) + !sweep_lock(view, slot, dead, deadline);
     if (left != 0 || arena_lock(view, deadline) != ZI_OK) return 0;
     if (participant_identity(view, index) == dead) {
         memset(participant_row(view, index), 0, ZI_QUEUES);

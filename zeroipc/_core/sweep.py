@@ -9,7 +9,8 @@ SWEEP of one dead participant
   1. each block with its identity as owner: lock its queue, then the arena; QUEUED if it is
      in the queue, else FREE.
   2. each block with its identity as a lender: that word = 0.
-  3. each queue with a tally of it: the open tasks are lost.
+  3. each queue with a tally of it: the open tasks are lost; each lock that it has comes free;
+     its places among the waiters of conditions are struck out.
   4. its row of holdings, then its pid: 0.
 A step that does not get a lock in time leaves the entry to the next sweep.
 """
@@ -28,7 +29,16 @@ from .blocks import (
     block_unlend,
     slots_mark_all,
 )
-from .layout import ARENA, NONE, QUEUED, QUEUES, ROLE_QUEUE, STATE_OPEN
+from .layout import (
+    ARENA,
+    LOCK_CONDITION,
+    NONE,
+    QUEUED,
+    QUEUES,
+    ROLE_LOCK,
+    ROLE_QUEUE,
+    STATE_OPEN,
+)
 from .mqueue import queue_has_block, queue_locked
 from .mutex import TICK_NS
 from .notes import queue_tally, tally_open
@@ -48,10 +58,12 @@ from .wait import (
     wait_sleep,
     wait_spin,
     wait_wake,
+    wait_wake_some,
     wake_announce,
     wake_decide,
     wake_retract,
 )
+from .waiters import waiters_strike
 
 _SPACE_SEQ = ARENA.space_seq
 
@@ -133,6 +145,31 @@ def sweep_tally(view: View, slot: int, index: int, dead: int, deadline: int) -> 
     return True
 
 
+def sweep_lock(view: View, slot: int, dead: int, deadline: int) -> bool:
+    """Step 3 for one lock; whether it is done."""
+    lock = view.locks[slot]
+    wake, bits = False, 0
+
+    def work() -> Status:
+        nonlocal wake, bits
+        if lock.used == ROLE_LOCK and lock.holder == dead:
+            lock.died = 1
+            lock.holder = 0
+            wake = wake_decide(lock.free)
+        if lock.used == ROLE_LOCK and lock.kind == LOCK_CONDITION:
+            bits = waiters_strike(view, lock, dead)
+        return OK
+
+    if lock.used != ROLE_LOCK or (lock.holder != dead and lock.kind != LOCK_CONDITION):
+        return True
+    done = queue_locked(view, slot, deadline, work) is OK
+    if wake:
+        wait_wake(lock.free.address, 1)
+    if bits:
+        wait_wake_some(lock.free.address, bits)
+    return done
+
+
 def sweep_participant(view: View, index: int, dead: int, deadline: int) -> bool:
     """All steps for one participant; whether nothing of it is left."""
     left = 0
@@ -145,6 +182,7 @@ def sweep_participant(view: View, index: int, dead: int, deadline: int) -> bool:
         left += block.owner == dead or block_lent_by(block, dead) != 0
     for slot in range(view.arena.queues_used):
         left += not sweep_tally(view, slot, index, dead, deadline)
+        left += not sweep_lock(view, slot, dead, deadline)
 
     def clear() -> Status:
         if participant_identity(view, index) == dead:

@@ -33,8 +33,23 @@ static inline uint64_t zi_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* The system keeps the number up to date in the thread's own memory, where glibc (2.35) says. */
+#if defined(__x86_64__) && __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#define ZI_RSEQ 1
+#else
+#define ZI_RSEQ 0
+#endif
+
 static inline uint32_t zi_this_cpu(void)
 {
+#if ZI_RSEQ
+    if (__rseq_size != 0) {
+        char *thread;
+        __asm__("movq %%fs:0, %0" : "=r"(thread));
+        return ((volatile struct rseq *)(thread + __rseq_offset))->cpu_id;
+    }
+#endif
     int cpu = sched_getcpu();
     return cpu < 0 ? 0 : (uint32_t)cpu;
 }
@@ -49,22 +64,42 @@ static inline void wait_learn(uint64_t slept_ns)
     wait_spin_ns = slept_ns < ZI_SPIN_LONG_NS - ZI_SPIN_NS ? ZI_SPIN_LONG_NS : ZI_SPIN_NS;
 }
 
+/* Whether the time to spin is over: not before *end, which is set when it is 0. */
+static inline int wait_spun(uint64_t *end)
+{
+    uint64_t now = zi_now();
+    if (*end == 0) *end = now + wait_spin_ns;
+    return now >= *end;
+}
+
 /* Watch *word* until it differs from *seen*; give up after a while, or at once when the
  * one who changes it was last seen on this CPU and so cannot be running now.  Returns
  * whether the word changed. */
 static inline int wait_spin(const uint64_t *word, uint64_t seen, const uint32_t *peer_cpu)
 {
     uint64_t end = 0;
-    for (;;) {
+    do {
         if (ZI_LOAD(*peer_cpu) == zi_this_cpu()) return 0;
         for (int pause = 0; pause < 64; pause++) {
             if (ZI_LOAD(*word) != seen) return 1;
             zi_pause();
         }
-        uint64_t now = zi_now();
-        if (end == 0) end = now + wait_spin_ns;
-        if (now >= end) return 0;
-    }
+    } while (!wait_spun(&end));
+    return 0;
+}
+
+/* The same of a word of 32 bits. */
+static inline int wait_spin_word(const uint32_t *word, uint32_t seen, const uint32_t *peer_cpu)
+{
+    uint64_t end = 0;
+    do {
+        if (ZI_LOAD(*peer_cpu) == zi_this_cpu()) return 0;
+        for (int pause = 0; pause < 64; pause++) {
+            if (ZI_LOAD(*word) != seen) return 1;
+            zi_pause();
+        }
+    } while (!wait_spun(&end));
+    return 0;
 }
 
 /* Sleep while *word* is *seen*, at most until *deadline* and at most for a tick.
@@ -85,6 +120,25 @@ static inline zi_status wait_sleep(const uint32_t *word, uint32_t seen, uint64_t
 static inline void wait_wake(const uint32_t *word, int sleepers)
 {
     syscall(SYS_futex, word, FUTEX_WAKE, sleepers, NULL, NULL, 0);
+}
+
+/* As wait_sleep and wait_wake, for sleepers on one word that are told apart by *bits*. */
+static inline zi_status wait_sleep_as(const uint32_t *word, uint32_t seen, uint32_t bits, uint64_t deadline)
+{
+    uint64_t now = zi_now(), end = now + ZI_TICK_NS;
+    if (now >= deadline) return ZI_TIMEOUT;
+    if (deadline < end) end = deadline;
+    struct timespec until = {(time_t)(end / 1000000000u), (long)(end % 1000000000u)};
+    if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET, seen, &until, NULL, bits) == 0) {
+        wait_learn(zi_now() - now);
+        return ZI_OK;
+    }
+    return errno == EINTR ? ZI_INTERRUPTED : errno == ETIMEDOUT ? ZI_TIMEOUT : ZI_OK;
+}
+
+static inline void wait_wake_some(const uint32_t *word, uint32_t bits)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_BITSET, INT32_MAX, NULL, NULL, bits);
 }
 
 /* --- Wake words: sequence, sleepers, pending ------------------------------------

@@ -28,6 +28,8 @@ FOREVER = 2**64 - 1
 _SYS_FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
 _WAIT = 0
 _WAKE = 1
+_WAIT_BITSET = 9
+_WAKE_BITSET = 10
 EVERYBODY = 2**31 - 1
 
 _FUTEX = _SYS_FUTEX.get(platform.machine(), 0)
@@ -95,6 +97,25 @@ def wait_sleep(address: int, seen: int, deadline: int) -> Status:
 def wait_wake(address: int, sleepers: int) -> None:
     """Wake so many who sleep on the word."""
     _syscall(_FUTEX, address, _WAKE, sleepers, None, None, 0)
+
+
+def wait_sleep_as(address: int, seen: int, bits: int, deadline: int) -> Status:
+    """As wait_sleep, for sleepers on one word that are told apart by *bits*."""
+    end = now() + TICK_NS
+    if end - TICK_NS >= deadline:
+        return Status.TIMEOUT
+    until = timespec(min(end, deadline))
+    if _syscall(_FUTEX, address, _WAIT_BITSET, seen, until, None, bits) == 0:
+        return OK
+    error = ctypes.get_errno()
+    if error == errno.EINTR:
+        return Status.INTERRUPTED
+    return Status.TIMEOUT if error == errno.ETIMEDOUT else OK
+
+
+def wait_wake_some(address: int, bits: int) -> None:
+    """Wake those who sleep on the word with any of *bits*."""
+    _syscall(_FUTEX, address, _WAKE_BITSET, EVERYBODY, None, None, bits)
 
 
 # --- Wake words: sequence, sleepers, pending --------------------------------------------------

@@ -1,9 +1,9 @@
-"""`multiprocessing`, with queues and a process pool that move their messages in shared memory.
+"""`multiprocessing`, with queues, locks and a process pool in shared memory.
 
     import zeroipc.mp as multiprocessing
 
 Every public name of the running Python's `multiprocessing` is here, its submodules too; ours take
-the place of Queue, JoinableQueue, SimpleQueue and Pool. Beyond it:
+the place of the queues, Pool, locks, semaphores, events, conditions and barriers. Beyond it:
 
     ProcessPoolExecutor     takes the place of `concurrent.futures.ProcessPoolExecutor`
     Function, function      a callable, or a decorator, whose calls run in worker processes
@@ -28,20 +28,13 @@ if typing.TYPE_CHECKING:  # what __all__ and __getattr__ give, spelled out for t
     from multiprocessing import (  # isort: skip
         Array as Array,
         AuthenticationError as AuthenticationError,
-        Barrier as Barrier,
-        BoundedSemaphore as BoundedSemaphore,
         BufferTooShort as BufferTooShort,
-        Condition as Condition,
-        Event as Event,
-        Lock as Lock,
         Manager as Manager,
         Pipe as Pipe,
         Process as Process,
         ProcessError as ProcessError,
-        RLock as RLock,
         RawArray as RawArray,
         RawValue as RawValue,
-        Semaphore as Semaphore,
         TimeoutError as TimeoutError,
         Value as Value,
         active_children as active_children,
@@ -70,9 +63,16 @@ if typing.TYPE_CHECKING:  # what __all__ and __getattr__ give, spelled out for t
     from zeroipc.mp.transport import asarray as asarray
     from zeroipc.mp.transport import empty as empty
 
+    Barrier = _default_context.Barrier
+    BoundedSemaphore = _default_context.BoundedSemaphore
+    Condition = _default_context.Condition
+    Event = _default_context.Event
     JoinableQueue = _default_context.JoinableQueue
+    Lock = _default_context.Lock
     Pool = _default_context.Pool
     Queue = _default_context.Queue
+    RLock = _default_context.RLock
+    Semaphore = _default_context.Semaphore
     SimpleQueue = _default_context.SimpleQueue
     get_context = _default_context.get_context
 

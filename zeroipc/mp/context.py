@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from zeroipc.mp.executor import ProcessPoolExecutor
     from zeroipc.mp.pool import Pool
     from zeroipc.mp.queues import JoinableQueue, Queue, SimpleQueue
+    from zeroipc.mp.synchronize import (
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        Event,
+        Lock,
+        RLock,
+        Semaphore,
+    )
 
 
 class SharedMemoryContext(standard.BaseContext):
@@ -88,6 +97,56 @@ class SharedMemoryContext(standard.BaseContext):
         from zeroipc.mp.sharedctypes import Array
 
         return Array(typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context())
+
+    def Lock(self) -> "Lock":  # type: ignore[override, unused-ignore]
+        """Return a lock that survives its holder."""
+        from zeroipc.mp.synchronize import Lock
+
+        return Lock(ctx=self.get_context())
+
+    def RLock(self) -> "RLock":  # type: ignore[override, unused-ignore]
+        """Return a recursive lock that survives its holder."""
+        from zeroipc.mp.synchronize import RLock
+
+        return RLock(ctx=self.get_context())
+
+    def Condition(  # type: ignore[override, unused-ignore]
+        self, lock: Any = None
+    ) -> "Condition":
+        """Return a condition over *lock*, or over a recursive lock of its own."""
+        from zeroipc.mp.synchronize import Condition
+
+        return Condition(lock, ctx=self.get_context())
+
+    def Semaphore(  # type: ignore[override, unused-ignore]
+        self, value: int = 1
+    ) -> "Semaphore":
+        """Return a semaphore of a first *value*."""
+        from zeroipc.mp.synchronize import Semaphore
+
+        return Semaphore(value, ctx=self.get_context())
+
+    def BoundedSemaphore(  # type: ignore[override, unused-ignore]
+        self, value: int = 1
+    ) -> "BoundedSemaphore":
+        """Return a semaphore that cannot be raised above its first *value*."""
+        from zeroipc.mp.synchronize import BoundedSemaphore
+
+        return BoundedSemaphore(value, ctx=self.get_context())
+
+    def Event(self) -> "Event":  # type: ignore[override, unused-ignore]
+        """Return an event."""
+        from zeroipc.mp.synchronize import Event
+
+        return Event(ctx=self.get_context())
+
+    def Barrier(  # type: ignore[override, unused-ignore]
+        self, parties: int, action: Any = None, timeout: float | None = None
+    ) -> "Barrier":
+        """Return a barrier of so many *parties*."""
+        from zeroipc.mp.synchronize import Barrier
+
+        return Barrier(parties, action, timeout, ctx=self.get_context())
 
     def ProcessPoolExecutor(
         self, max_workers: int | None = None, **options: Any
