@@ -124,9 +124,9 @@ def use_in_grandchild(queue: Any, function: Any) -> None:
     queue.put((function(-5), function._link.owner[0]))
 
 
-def test_client_passes_it_on(context: Any) -> None:
-    with zeroipc.mp.Function(abs, workers=1, mp_context=context) as function:
-        assert in_child(context, grandchild, function) == (5, os.getpid())
+def test_client_passes_it_on(forking: Any) -> None:
+    with zeroipc.mp.Function(abs, workers=1, mp_context=forking) as function:
+        assert in_child(forking, grandchild, function) == (5, os.getpid())
 
 
 def report_pid(queue: Any, function: Any) -> None:
@@ -192,9 +192,9 @@ def call_with_arrays(queue: Any, function: Any) -> None:
     queue.put(wrong)
 
 
-def test_arrays_of_clients(context: Any) -> None:
-    with zeroipc.mp.Function(tasks.echo, workers=2, mp_context=context) as function:
-        assert in_child(context, call_with_arrays, function) == 0
+def test_arrays_of_clients(forking: Any) -> None:
+    with zeroipc.mp.Function(tasks.echo, workers=2, mp_context=forking) as function:
+        assert in_child(forking, call_with_arrays, function) == 0
 
 
 def cancel_second(queue: Any, function: Any, gate: Path) -> None:
@@ -226,11 +226,11 @@ def wait_and_call(queue: Any, function: Any, gate: Path, closed: Any) -> None:
         queue.put((set(outcomes) <= {"NoneType", "ShutDown"}, isinstance(error, ShutDown)))
 
 
-def test_closing_by_the_owner_fails_the_calls_of_clients(context: Any, gate: Path) -> None:
-    function = zeroipc.mp.Function(tasks.wait_for_file, workers=1, mp_context=context)
-    with closing(context.SimpleQueue()) as queue, closing(context.SimpleQueue()) as closed:
+def test_closing_by_the_owner_fails_the_calls_of_clients(forking: Any, gate: Path) -> None:
+    function = zeroipc.mp.Function(tasks.wait_for_file, workers=1, mp_context=forking)
+    with closing(forking.SimpleQueue()) as queue, closing(forking.SimpleQueue()) as closed:
         function.start()
-        client = context.Process(target=wait_and_call, args=(queue, function, gate, closed))
+        client = forking.Process(target=wait_and_call, args=(queue, function, gate, closed))
         client.start()
         gate.touch()
         queue.get()
@@ -249,10 +249,10 @@ def close_ours(queue: Any, function: Any) -> None:
         queue.put((type(error), repr(function)))
 
 
-def test_closing_by_a_client_concerns_nobody_else(context: Any) -> None:
-    with zeroipc.mp.Function(abs, workers=1, mp_context=context) as function:
+def test_closing_by_a_client_concerns_nobody_else(forking: Any) -> None:
+    with zeroipc.mp.Function(abs, workers=1, mp_context=forking) as function:
         for _ in range(2):
-            assert in_child(context, close_ours, function) == (
+            assert in_child(forking, close_ours, function) == (
                 ClosedError,
                 "<Function abs: closed>",
             )
