@@ -6,6 +6,8 @@ import asyncio
 import gc
 import os
 import pickle
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -17,8 +19,8 @@ import numpy as np
 import pytest
 
 import zeroipc.mp
-from tests.support import tasks
-from zeroipc.errors import ClosedError, ShutDown
+from tests.support import leaks, tasks
+from zeroipc.errors import ClosedError, OwnerDiedError, ShutDown
 
 METHODS = zeroipc.mp.get_all_start_methods()
 
@@ -275,3 +277,67 @@ def test_nothing_is_left_of_clients(forking: Any) -> None:
             in_child(forking, use, function)
         while queues_in_use() > before:  # the dead are found when somebody looks
             pass
+
+
+# --- By name ------------------------------------------------------------------------------------
+
+SERVER = """
+import sys
+import zeroipc.mp as mp
+
+def add(a, b=1):
+    return a + b
+
+with mp.Function(add, workers=1, name=sys.argv[1]):
+    print("serving", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def name() -> str:
+    return f"{leaks.PREFIX}function"
+
+
+@pytest.fixture
+def server(name: str) -> Iterator[subprocess.Popen[str]]:
+    """Return a program that serves `add` by the name until its input ends."""
+    command = [sys.executable, "-c", SERVER, name]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "serving\n"
+        yield process
+
+
+def test_other_program_finds_it_by_name(name: str, server: Any) -> None:
+    for _ in range(2):
+        with zeroipc.mp.Function.open(name) as add:
+            assert (add(1), add(1, b=2), list(add.map(range(3)))) == (2, 3, [1, 2, 3])
+            assert repr(add) == f"<Function add: 1 workers of process {server.pid}>"
+            assert vars(add)["__name__"] == "add"
+    late = zeroipc.mp.Function.open(name)
+    server.communicate()
+    with pytest.raises(OwnerDiedError, match=str(server.pid)):
+        late(1)
+    with pytest.raises(FileNotFoundError, match="no function is served"):
+        zeroipc.mp.Function.open(name)
+
+
+def test_first_serves_the_name_and_others_call_it(name: str, server: Any) -> None:
+    with zeroipc.mp.Function(abs, workers=1, name=name) as other:
+        assert other(1) == 2
+    server.communicate()
+    with zeroipc.mp.Function(abs, workers=1, name=name) as first:
+        assert first(-1) == 1
+        assert zeroipc.mp.Function.open(name) is first
+    with pytest.raises(FileNotFoundError):
+        zeroipc.mp.Function.open(name)
+
+
+def test_name_of_a_dead_server_is_free(name: str, server: Any) -> None:
+    server.kill()
+    server.wait()
+    with pytest.raises(FileNotFoundError):
+        zeroipc.mp.Function.open(name)
+    with zeroipc.mp.Function(abs, workers=1, name=name) as first:
+        assert first(-1) == 1

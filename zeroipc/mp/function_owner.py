@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from .._core.owner import owner_start_time
 from ..errors import ShutDown
 from .crew import obituary
 from .deaths import Deaths
 from .engine import Engine
-from .function_client import Ended, FairSender, Lost, closed_by
+from .function_client import Ended, FairSender, Link, Lost, closed_by
 from .function_served import begin, queue_at, run_function_call
 from .queues import SimpleQueue, TaskQueue
 
@@ -45,6 +46,7 @@ class ServingEngine(Engine):
     ) -> None:
         super().__init__(context, size, begin, (token, load), on_death="respawn")
         self.name = name
+        self._prepared: tuple[Any, Any] | None = None
         self.clients: set[tuple[int, int]] = set()
         self.sender = FairSender(self, self.packer)
         self.deaths = ServingDeaths(self, "respawn")
@@ -61,7 +63,14 @@ class ServingEngine(Engine):
 
     def make_queues(self) -> tuple[Any, Any]:
         """Return a task ring whose closing is told to the clients, and the results."""
-        return ServedTasks(self), SimpleQueue()
+        prepared, self._prepared = self._prepared, None
+        return prepared or (ServedTasks(self), SimpleQueue())
+
+    def prepare(self) -> Link:
+        """Make what leads to the workers, who are yet to be started."""
+        self._prepared = tasks, results = self.make_queues()
+        owner = os.getpid(), owner_start_time(os.getpid())
+        return Link(owner, self.crew.size, tasks, results._handle[1:])
 
     def tell_clients(self, message: Any) -> None:
         """Send *message* to the processes that have joined, and forget those that are gone."""

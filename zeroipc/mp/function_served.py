@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 import weakref
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ClosedError
+from .calls import Packer, _is_interactive, unpack
 from .queues import SimpleQueue
 from .worker import run_call
 
@@ -40,6 +43,36 @@ def begin(mark: bytes, load: Callable[[], Callable[..., Any]]) -> None:
 def call(*args: Any, **kwargs: Any) -> Any:
     """Call the callable that this process serves."""
     return _serve(*args, **kwargs)
+
+
+_local = threading.local()
+
+
+def loader(call: Any, by_name: bool, context: Any) -> Callable[[], Any]:
+    """Return what gives a worker the callable.
+
+    Args:
+        call: the callable.
+        by_name: whether its name leads to the function that was made of it.
+        context: starts the worker.
+
+    Raises:
+        UnpicklableError: it cannot be sent.
+    """
+    if context.get_start_method(allow_none=False) == "fork":
+        return lambda: call
+    if by_name and not _is_interactive(call):
+        return partial(load_by_name, call.__module__, call.__qualname__)
+    _local.by_value = True
+    try:
+        return partial(unpack, Packer(by_value=True).pack(call))
+    finally:
+        _local.by_value = False
+
+
+def is_packing_by_value() -> bool:
+    """Return whether this thread is pickling what a worker is given."""
+    return getattr(_local, "by_value", False)
 
 
 def find(module: str, qualname: str) -> Any:

@@ -17,7 +17,8 @@
 Who has what: sending a function starts its workers, if they are not running, and the receiver is
 a client. A child that is forked before the workers are started, and a fresh interpreter that
 imports the module of a decorated function, have a function of their own; its workers start at
-their first call. `start()` and `with` start them earlier.
+their first call. `start()` and `with` start them earlier. A function with a name is found by it
+while it is started, by any program of the user: `Function.open(name)`.
 
 In a worker no call starts workers, or waits for those of its own function: the function that is
 served, every decorated one, and those that nobody has started are called there and then.
@@ -27,16 +28,14 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
 import weakref
 from multiprocessing import util
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from .._core.owner import owner_start_time
 from .._rlock import RLock
 from ..errors import ClosedError
 from . import function_served as served
-from .calls import Packer, _is_interactive, unpack
+from .calls import Packer
 from .context import _default_context
 from .executor import WORKERS_MAX
 from .function_client import ClientEngine, Link
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .engine import Engine
+    from .function_named import Found
 
 T = TypeVar("T")
 
@@ -57,7 +57,6 @@ __all__ = ["Function", "function"]
 _NAMES = ("__module__", "__name__", "__qualname__", "__doc__")
 _known: weakref.WeakValueDictionary[bytes, Function[Any]] = weakref.WeakValueDictionary()
 """Those that this process owns or was sent, by their token."""
-_local = threading.local()
 
 
 class Function(Generic[T]):
@@ -74,6 +73,8 @@ class Function(Generic[T]):
             time of the first call.
         timeout: seconds that a plain call `f(x)` waits; None for ever. A call that no worker has
             taken by then is taken back.
+        name: by which other programs of this user find the function while it is started. If one
+            serves the name already, this function calls its workers.
 
     Raises:
         TypeError: *call* is not callable, or *workers* no integer.
@@ -87,6 +88,9 @@ class Function(Generic[T]):
 
     __wrapped__: Callable[..., T]
     """What is called; not there in a function that was received."""
+    _context: Any = None
+    _served_as: str | None = None
+    _record: util.Finalize | None = None
 
     def __init__(
         self,
@@ -96,6 +100,7 @@ class Function(Generic[T]):
         *,
         mp_context: Any = None,
         timeout: float | None = None,
+        name: str | None = None,
     ) -> None:
         if not callable(call):
             raise TypeError(f"a function needs a callable: {call!r}")
@@ -105,7 +110,23 @@ class Function(Generic[T]):
             raise ValueError(f"workers must be from 1 to {WORKERS_MAX}: workers={workers}")
         functools.update_wrapper(self, call)
         self._set_up(os.urandom(16), workers, timeout)
-        self._context = mp_context
+        self._context, self._served_as = mp_context, name
+
+    @classmethod
+    def open(cls, name: str, *, timeout: float | None = None) -> Function[Any]:
+        """Return the function that another process serves by a name.
+
+        Args:
+            name: that it was given.
+            timeout: seconds that a plain call waits; None for ever.
+
+        Raises:
+            SegmentNotFoundError: nobody serves it, or the one who did has ended.
+        """
+        from .function_named import find
+
+        found = find(name)
+        return _same_or_new(found.token, found.link, found.names, timeout)
 
     def _set_up(self, token: bytes, workers: int | None, timeout: float | None) -> None:
         self._token, self._workers, self._timeout = token, workers, timeout
@@ -211,29 +232,44 @@ class Function(Generic[T]):
             return None
         return self.start()._engine
 
-    def _serve(self) -> ServingEngine:
+    def _serve(self) -> Engine:
+        """Return an engine with workers, or that of a client if another serves the name."""
         context = self._context or _default_context.get_context()
         size = self._workers or len(os.sched_getaffinity(0))
-        engine = ServingEngine(context, size, self._token, self._name(), self._loader(context))
-        engine._start()
-        owner = os.getpid(), owner_start_time(os.getpid())
-        self._link = Link(owner, size, engine.tasks, engine.results._handle[1:])
+        load = served.loader(self.__wrapped__, self._is_found_by_name(), context)
+        engine = ServingEngine(context, size, self._token, self._name(), load)
+        link = engine.prepare()
+        other = self._record_name(link)
+        if other is not None:
+            self._token, self._link = other.token, other.link
+            _known[self._token] = self
+            return ClientEngine(other.link)
+        try:
+            engine._start()
+        except BaseException:
+            self._remove_record()
+            raise
+        self._link = link
         # Before a child of multiprocessing, at its end, waits for the workers.
         util.Finalize(self, engine.close, (False,), exitpriority=10)
         return engine
 
-    def _loader(self, context: Any) -> Callable[[], Callable[..., T]]:
-        """Return what gives a worker the callable."""
-        call = self.__wrapped__
-        if context.get_start_method(allow_none=False) == "fork":
-            return lambda: call
-        if self._is_found_by_name() and not _is_interactive(call):
-            return functools.partial(served.load_by_name, call.__module__, call.__qualname__)
-        _local.by_value = True
-        try:
-            return functools.partial(unpack, Packer(by_value=True).pack(call))
-        finally:
-            _local.by_value = False
+    def _record_name(self, link: Link) -> Found | None:
+        """Have others find *link* by the name, if there is one; or return who serves it."""
+        if self._served_as is None:
+            return None
+        from .function_named import Found, find_or_record, forget
+
+        ours = Found(self._token, link, self._names())
+        other = find_or_record(self._served_as, ours)
+        if other is None:
+            name_and_token = self._served_as, self._token
+            self._record = util.Finalize(self, forget, name_and_token, exitpriority=11)
+        return other
+
+    def _remove_record(self) -> None:
+        if self._record is not None:
+            self._record()
 
     def _is_found_by_name(self) -> bool:
         """Return whether this stands in its module in place of what it calls."""
@@ -260,6 +296,7 @@ class Function(Generic[T]):
             engine, self._engine, self._closed = self._engine, None, True
             if _known.get(self._token) is self:
                 del _known[self._token]
+        self._remove_record()
         if engine is not None:
             engine.close(cancel_pending=False)
             if wait and engine.thread is not None:
@@ -274,9 +311,9 @@ class Function(Generic[T]):
     # --- Other processes ------------------------------------------------------------------
 
     def __reduce__(self) -> Any:
-        names = {name: getattr(self, name, None) for name in _NAMES}
+        names = self._names()
         called = self.__dict__.get("__wrapped__")
-        if called and getattr(_local, "by_value", False):  # within what a worker is given
+        if called and served.is_packing_by_value():  # within what a worker is given
             return _received, (self._token, None, names, self._timeout), {"__wrapped__": called}
         if self._link is None:
             self.start()
@@ -309,22 +346,33 @@ class Function(Generic[T]):
             state = f"{self._link.size} workers{of}"
         return f"<{type(self).__name__} {self._name()}: {state}>"
 
+    def _names(self) -> dict[str, str]:
+        texts = ((name, getattr(self, name, None)) for name in _NAMES)
+        return {name: text for name, text in texts if isinstance(text, str)}
+
     def _name(self) -> str:
         name: str | None = getattr(self, "__qualname__", None)
         return name or repr(getattr(self, "__wrapped__", None))
 
 
 def _received(
-    token: bytes, sent: Any, names: dict[str, Any], timeout: float | None
+    token: bytes, sent: Any, names: dict[str, str], timeout: float | None
 ) -> Function[Any]:
-    """Return the function that was sent: the one of that token, if this process has it."""
+    """Return the function that was sent."""
     link = None if sent is None else Link.received(sent)
+    return _same_or_new(token, link, names, timeout)
+
+
+def _same_or_new(
+    token: bytes, link: Link | None, names: dict[str, str], timeout: float | None
+) -> Function[Any]:
+    """Return the function of that token that this process has, or a new client's."""
     known = _known.get(token)
     if known is not None and not known._closed:
         known._link = known._link or link
         return known
     function: Function[Any] = Function.__new__(Function)
-    function.__dict__.update((name, text) for name, text in names.items() if text is not None)
+    function.__dict__.update(names)
     function._set_up(token, None, timeout)
     function._link = link
     return function
@@ -343,7 +391,11 @@ def _future_of(call: Callable[..., T], *args: Any, **kwargs: Any) -> AwaitableFu
 def function(call: Callable[..., T], /) -> Function[T]: ...
 @overload
 def function(
-    *, workers: int | None = None, mp_context: Any = None, timeout: float | None = None
+    *,
+    workers: int | None = None,
+    mp_context: Any = None,
+    timeout: float | None = None,
+    name: str | None = None,
 ) -> Callable[[Callable[..., T]], Function[T]]: ...
 def function(call: Any = None, /, **options: Any) -> Any:
     """Make a `Function` of what is defined below it; *options* are those of `Function`.

@@ -55,9 +55,9 @@ def open_or_create(queue: Any, name: str, maxsize: int) -> None:
         WaitTimeoutError: a process that is stopped has the record's lock.
     """
     path = FOLDER / record_name(name)
-    _remove_strays()
-    with _locked(path, PATIENCE) as fd:
-        record = _read(fd)
+    remove_strays()
+    with locked(path, PATIENCE) as fd:
+        record = read(fd)
         if not _attach(queue, record):
             try:
                 queue._create(maxsize, queue._noting, named=True)
@@ -70,15 +70,15 @@ def open_or_create(queue: Any, name: str, maxsize: int) -> None:
                 f"maxsize must be that of the queue or 0: name={name!r}, "
                 f"maxsize={maxsize}, the queue's={queue._maxsize}"
             )
-        _write(fd, queue, record)
+        write(fd, queue, record)
     _remove_with(queue, path)
 
 
-def record_name(name: str) -> str:
-    """Return the file name of the record of the queue called *name*."""
+def record_name(name: str, kind: str = "q") -> str:
+    """Return the file name of the record of the queue, or what *kind* stands for, called *name*."""
     if not isinstance(name, str):
         raise TypeError(f"a name must be a str: name={name!r}")
-    whole = f"{arena_file.PREFIX}{os.geteuid()}-q-{name}"
+    whole = f"{arena_file.PREFIX}{os.geteuid()}-{kind}-{name}"
     if not name or "/" in name or "\0" in name:
         raise InvalidNameError(f"a name must not be empty or hold '/' or NUL: name={name!r}")
     if len(os.fsencode(whole)) > _NAME_MAX:
@@ -91,7 +91,7 @@ def record_name(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, patience: float) -> Iterator[int]:
+def locked(path: Path, patience: float) -> Iterator[int]:
     """Open the record at *path*, made if need be, and hold its lock.
 
     Raises:
@@ -149,7 +149,7 @@ def _is_at(fd: int, path: Path) -> bool:
     return False
 
 
-def _read(fd: int) -> dict[str, Any]:
+def read(fd: int) -> dict[str, Any]:
     """Return the record, or nothing if it is none."""
     with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         record: dict[str, Any] = json.loads(os.pread(fd, 1 << 16, 0))
@@ -158,14 +158,17 @@ def _read(fd: int) -> dict[str, Any]:
         queue = (int(record["slot"]), int(record["generation"]))
         if not all(0 <= number < 1 << 32 for number in queue):
             return {}
-        return {"class": str(record["class"]), "address": address, "queue": queue}
+        more = record.get("more", {})
+        return {"class": str(record["class"]), "address": address, "queue": queue, "more": more}
     return {}
 
 
-def _write(fd: int, queue: Any, record: dict[str, Any]) -> None:
+def write(fd: int, queue: Any, record: dict[str, Any]) -> None:
+    """Write the record of *queue*: its "class", and "more" if there is more to say."""
     arena, slot, generation = queue._handle
     address = vars(transport.arena_of(arena.token).address())
-    text = json.dumps({"class": record["class"], "slot": slot, "generation": generation, **address})
+    own = {"class": record["class"], "more": record.get("more", {})}
+    text = json.dumps({**own, "slot": slot, "generation": generation, **address})
     os.ftruncate(fd, 0)
     os.pwrite(fd, text.encode(), 0)
 
@@ -196,8 +199,8 @@ def _remove_with(queue: Any, path: Path) -> None:
 def _remove(arena: Any, slot: int, generation: int, path: Path) -> None:
     """Remove the record, unless others have the queue or the record is of another one."""
     # Someone who is looking at it right now will take it over or leave it as a stray.
-    with contextlib.suppress(OSError), _locked(path, 0) as fd:
-        record = _read(fd)
+    with contextlib.suppress(OSError), locked(path, 0) as fd:
+        record = read(fd)
         ours = record and record["address"].token == arena.token
         if not ours or record["queue"] != (slot, generation):
             if not record:
@@ -206,10 +209,10 @@ def _remove(arena: Any, slot: int, generation: int, path: Path) -> None:
             path.unlink()
 
 
-def _remove_strays() -> None:
+def remove_strays() -> None:
     """Remove the records whose arena is gone: all who had it were killed."""
-    for path in FOLDER.glob(f"{arena_file.PREFIX}{os.geteuid()}-q-*"):
-        with contextlib.suppress(OSError, SegmentAccessError), _locked(path, 0) as fd:
-            record = _read(fd)
+    for path in FOLDER.glob(f"{arena_file.PREFIX}{os.geteuid()}-[qf]-*"):
+        with contextlib.suppress(OSError, SegmentAccessError), locked(path, 0) as fd:
+            record = read(fd)
             if not record or not transport.lives(record["address"]):
                 path.unlink()
