@@ -3,7 +3,7 @@
 #ifndef SCENARIOS_H
 #define SCENARIOS_H
 
-#include "before.h"
+#include "locking.h"
 
 typedef struct {
     const char *name;
@@ -191,6 +191,26 @@ static const scenario scenarios[] = {
     {"reclaim", setup_unheld, prepare_nothing, do_reclaim, 0},
     {"memory: create", setup_plain, prepare_nothing, do_create_memory, 0},
     {"memory: reclaim", setup_memory, prepare_nothing, do_create_memory, 0},
+    {"lock: create", setup_plain, prepare_nothing, do_create_locks, 0},
+    {"lock: reclaim", setup_unheld_condition, prepare_nothing, do_create_locks, 0},
+    {"lock: take", setup_lock, prepare_nothing, do_lock, 0},
+    {"lock: give", setup_lock, do_lock, do_unlock, 0},
+    {"lock: give another's", setup_lock_taken, prepare_nothing, do_unlock, 0},
+    {"lock: await", setup_lock_taken, prepare_nothing, do_await_lock, 0},
+    {"lock: take after a death", setup_dead_holder, do_sweep, do_lock, 0},
+    {"lock: sweep", setup_dead_holder, prepare_nothing, do_sweep, 0},
+    {"semaphore: take", setup_semaphore_to_take, prepare_nothing, do_lock, 0},
+    {"semaphore: give", setup_semaphore_to_give, prepare_nothing, do_unlock, 0},
+    {"event: set", setup_event, prepare_nothing, do_event_set, 0},
+    {"event: clear", setup_event_set, prepare_nothing, do_event_clear, 0},
+    {"event: await", setup_event, prepare_nothing, do_await_event, 0},
+    {"condition: enter", setup_condition, prepare_nothing, do_enter, 0},
+    {"condition: enter, in a block", setup_condition_full, prepare_nothing, do_enter, 0},
+    {"condition: enter, in a larger block", setup_condition_page_full, prepare_nothing, do_enter, 0},
+    {"condition: notify", setup_notify_two, prepare_nothing, do_notify_two, 0},
+    {"condition: notify all", setup_notify_all, prepare_nothing, do_notify_all, 0},
+    {"condition: settle", setup_condition, do_enter, do_settle, 0},
+    {"condition: sweep", setup_dead_waiters, prepare_nothing, do_sweep, 0},
     {"hold", setup_plain, prepare_nothing, do_hold, 0},
     {"drop", setup_plain, do_hold, do_drop, 0},
     {"shut", setup_bounded_sleepers, prepare_nothing, do_shut, 0},

@@ -81,6 +81,7 @@ static void survive(void)
         REQUIRE(!rig.queues[slot].used || holding_any(&rig, slot) || handle_any(&rig, slot), "queue %u, which nobody has, stays", slot);
     check(step_held);
     for (uint32_t slot = 0; slot < rig.arena->queues_used; slot++) {
+        if (rig.queues[slot].used == ZI_ROLE_LOCK) survive_lock(slot);
         if (rig.queues[slot].used != ZI_ROLE_QUEUE) continue;
         REQUIRE(step_queues[slot].used, "queue %u has come to life", slot);
         survive_queue(slot);
