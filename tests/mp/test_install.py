@@ -29,6 +29,8 @@ def look():
     made = [context, context.Queue(), multiprocessing.JoinableQueue(), executor,
             Queue(ctx=context), SimpleQueue(ctx=context), pool, context.Pool(1)]
     made[-1].terminate()
+    from multiprocessing.synchronize import Barrier, Lock
+    made += [Lock(ctx=context), Barrier(2, ctx=context), context.Condition(), context.Semaphore()]
     from multiprocessing.sharedctypes import RawArray, Value
     made += [Value("i")._obj._wrapper, RawArray("i", 2)._wrapper]
     return [method, *map(is_ours, made), isinstance(made[1], Queue)]
@@ -45,7 +47,7 @@ if __name__ == "__main__":
     queue = multiprocessing.Queue()
     child(queue, 3)
     for _ in range(3):
-        assert queue.get() == [sys.argv[1]] + [True] * 11, "not ours"
+        assert queue.get() == [sys.argv[1]] + [True] * 15, "not ours"
     print("done")
 """
 
@@ -84,7 +86,7 @@ def test_children_find_the_package_where_their_parent_found_it(tmp_path: Path) -
 def test_what_was_taken_before() -> None:
     run_python(
         """
-        from multiprocessing import Queue, get_context, queues
+        from multiprocessing import Queue, get_context, queues, synchronize
         from multiprocessing.queues import Queue as Class
         import pickle
         import zeroipc.mp
@@ -98,6 +100,14 @@ def test_what_was_taken_before() -> None:
         assert isinstance(old, Class) and isinstance(old, queues.Queue)
         assert pickle.loads(pickle.dumps(Class)) is Class
         assert pickle.loads(pickle.dumps(queues.Queue)) is queues.Queue
+
+        context = get_context("spawn")
+        for name in ("Lock", "RLock", "Event", "Condition", "Semaphore", "BoundedSemaphore"):
+            kind = getattr(synchronize, name)
+            for made in (kind(ctx=context), getattr(context, name)()):
+                assert isinstance(made, getattr(zeroipc.mp.synchronize, name)), name
+                assert isinstance(made, kind)
+        assert issubclass(synchronize.BoundedSemaphore, synchronize.Semaphore)
         """
     )
 

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 _FRONTED = {
     "multiprocessing.pool": ("zeroipc.mp.pool", ("Pool",)),
+    "multiprocessing.synchronize": (
+        "zeroipc.mp.synchronize",
+        ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"),
+    ),
     "multiprocessing.queues": ("zeroipc.mp.queues", ("JoinableQueue", "Queue", "SimpleQueue")),
 }
 """Modules of the standard library, and whose classes of which names go in front of theirs."""
