@@ -197,6 +197,20 @@ def test_cells_do_not_overlap_and_are_aligned() -> None:
         assert cell._start % cells.ALIGNMENT == 0
 
 
+def test_a_cell_taken_while_one_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = cells.Shelf()
+    renew, nested = shelf._renew, []
+
+    def interrupted(room: int) -> Any:
+        nested.append(shelf.take(8))
+        return renew(room)
+
+    monkeypatch.setattr(shelf, "_renew", interrupted)
+    memory, start = shelf.take(8)
+    assert nested[0][0] is not memory
+    assert shelf.take(8) == (memory, start + 8)
+
+
 def test_hundred_thousand() -> None:
     many = [mp.RawValue("i", number) for number in range(100_000)]
     assert [value.value for value in many[::9999]] == list(range(0, 100_000, 9999))

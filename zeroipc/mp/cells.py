@@ -68,7 +68,8 @@ class Shelf:
     """Where this process takes its next cells from."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._taking = False
         self._nbytes = FIRST
         self._memory: SharedMemory | None = None
         self._next = 0
@@ -76,23 +77,30 @@ class Shelf:
     def take(self, size: int) -> tuple[SharedMemory, int]:
         """Return memory, and where in it *size* bytes are that nobody has."""
         room = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
-        if room > LARGEST // 4:
-            return SharedMemory(size), 0
         with self._lock:
-            start = self._next
-            if self._memory is None or start + room > self._memory.nbytes:
-                self._renew(room)
-                start = 0
-            assert self._memory is not None
-            self._next = start + room
-            return self._memory, start
+            # A signal handler or finalizer that interrupted this very method stays out of it.
+            if self._taking or room > LARGEST // 4:
+                return SharedMemory(size), 0
+            self._taking = True
+            try:
+                return self._take(room)
+            finally:
+                self._taking = False
 
-    def _renew(self, room: int) -> None:
-        """Take memory for the next cells, of which the first needs *room* bytes."""
+    def _take(self, room: int) -> tuple[SharedMemory, int]:
+        if self._memory is None or self._next + room > self._memory.nbytes:
+            self._memory = self._renew(room)
+            self._next = 0
+        self._next += room
+        return self._memory, self._next - room
+
+    def _renew(self, room: int) -> SharedMemory:
+        """Return memory for the next cells, of which the first needs *room* bytes."""
         while self._nbytes < room:
             self._nbytes *= 2
-        self._memory = SharedMemory(self._nbytes)
+        memory = SharedMemory(self._nbytes)
         self._nbytes = min(2 * self._nbytes, LARGEST)
+        return memory
 
 
 _shelf = Shelf()

@@ -57,11 +57,12 @@ _starting: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def keep_for(popen: Any, handed: Any) -> None:
     """Keep *handed* alive until the child that *popen* starts has attached to it, or ended."""
-    for other in list(_starting):
-        other._zeroipc_kept = [kept for kept in other._zeroipc_kept if _awaits(other, kept)]
-        if not other._zeroipc_kept:
-            _starting.discard(other)
-    _starting.add(popen)
+    if popen not in _starting:  # once for each child, however much it is given
+        for other in list(_starting):
+            other._zeroipc_kept = [kept for kept in other._zeroipc_kept if _awaits(other, kept)]
+            if not other._zeroipc_kept:
+                _starting.discard(other)
+        _starting.add(popen)
     popen.__dict__.setdefault("_zeroipc_kept", []).append(handed)
 
 
