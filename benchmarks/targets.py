@@ -57,7 +57,7 @@ TARGETS = (
     Target("pipe-1MB-stream", "ratio", at_least=12),
     Target("raw-value", "ratio", at_least=2),
     Target("raw-array", "ratio", at_least=2),
-    Target("value", "ratio", at_least=1 / 1.5),
+    Target("value", "ratio", at_least=2),
     Target("lockstep", "ratio", at_least=20, best_peer=16.6),
     Target("submit-result", "ratio", at_least=8, best_peer=1.15),
     Target("tasks-2000", "ratio", at_least=10, best_peer=3),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import zeroipc.mp as mp
+from zeroipc._core.layout import QUEUES
 from zeroipc.errors import ShmFullError
 from zeroipc.mp import cells, sharedctypes, transport
 
@@ -154,7 +155,20 @@ def test_cells_that_cannot_be() -> None:
         cells.Cell(1 << 64)
 
 
-def test_lock_of_the_standard_library_where_the_arena_has_none(
+def test_locks_of_the_standard_library_when_most_slots_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert sharedctypes.MOST == QUEUES // 2
+    context = mp.get_context("spawn")
+    assert isinstance(context.Value("i").get_lock(), mp.synchronize.RLock)
+    monkeypatch.setattr(sharedctypes, "MOST", 0)
+    value = context.Value("i")
+    with value:
+        value.value += 1
+    assert type(value.get_lock()) is multiprocessing.synchronize.RLock
+
+
+def test_locks_of_the_standard_library_when_all_slots_are_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     context = mp.get_context("spawn")
@@ -163,10 +177,7 @@ def test_lock_of_the_standard_library_where_the_arena_has_none(
         raise ShmFullError("full", 1)
 
     monkeypatch.setattr(type(context), "RLock", full)
-    value = context.Value("i")
-    with value:
-        value.value += 1
-    assert isinstance(value.get_lock(), multiprocessing.synchronize.RLock)
+    assert type(context.Array("i", 3).get_lock()) is multiprocessing.synchronize.RLock
 
 
 # --- Memory -------------------------------------------------------------------------------

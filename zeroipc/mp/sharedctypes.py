@@ -7,6 +7,7 @@ as its maker drops it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Sequence
 from multiprocessing import sharedctypes as standard
@@ -14,6 +15,7 @@ from typing import Any
 
 from ..errors import ShmFullError
 from .cells import Cell
+from .handed import Handed
 from .standard import names_of
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
@@ -21,6 +23,9 @@ __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 __getattr__ = names_of(__name__)
 
 _standard: Any = standard
+
+MOST = 1 << 13
+"""Locks are taken from the arena's first slots, so many: the lowest that is free comes first."""
 
 
 def _new_value(type_: Any) -> Any:
@@ -117,10 +122,14 @@ def synchronized(obj: Any, lock: Any = None, ctx: Any = None) -> Any:
 
 
 def _new_lock(ctx: Any) -> Any:
-    """Return a recursive lock; the standard library's when the arena has no room for more."""
-    try:
-        return ctx.RLock()
-    except ShmFullError:
-        from multiprocessing.synchronize import RLock
+    """Return a recursive lock; the standard library's when half of the arena's slots are taken.
 
-        return RLock(ctx=ctx)
+    Slots are for queues before all, and thousands of values have a lock each.
+    """
+    with contextlib.suppress(ShmFullError):
+        lock = ctx.RLock()
+        if not isinstance(lock, Handed) or lock._handle[1] < MOST:
+            return lock
+    from multiprocessing.synchronize import RLock
+
+    return RLock(ctx=ctx)
