@@ -61,6 +61,8 @@ TARGETS = (
     Target("lockstep", "ratio", at_least=20, best_peer=16.6),
     Target("submit-result", "ratio", at_least=8, best_peer=1.15),
     Target("tasks-2000", "ratio", at_least=10, best_peer=3),
+    Target("submit-many", "ratio", at_least=20),
+    Target("submit-many", "over_submit", at_least=2),
     Target("task-1MB", "ratio", at_least=15, best_peer=2.5),
     Target("function-call", "ratio", at_least=3),
     Target("function-1MB", "ratio", at_least=12),

@@ -50,7 +50,7 @@ class Deaths:
 
     Attributes:
         respawns: whether a worker that died is replaced.
-        replaced: how many were.
+        replaced: how many have died or were killed to end a task.
 
     Raises:
         ValueError: *on_death* is something else.
@@ -77,6 +77,7 @@ class Deaths:
         accidents = [process for process in ended if process not in wanted]
         if accidents and engine.broken is None:
             self._mourn(accidents)
+        self.replaced += sum(map(crew.is_condemned, ended))
         if engine.broken is not None:
             return
         for process in ended:

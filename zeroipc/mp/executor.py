@@ -7,6 +7,8 @@ draws the flow of the data. What differs, each for the better:
 - a callable that pickle refuses (a lambda, a closure) is sent by cloudpickle;
 - an argument that cannot be pickled fails its future with the path to the culprit;
 - `BrokenProcessPool` says which worker ended, how, and which task it ran.
+
+What is added, all of it off by default, is in docs/executor.md.
 """
 
 from __future__ import annotations
@@ -248,9 +250,10 @@ class ProcessPoolExecutor(Executor):
 
         Returns:
             Numbers of tasks: "submitted", which is the sum of "queued", "running", "done" (has
-            returned), "failed" (has raised, or could not be run) and "cancelled". "respawned":
-            workers that died and were replaced. "workers": those that live. "bytes": in shared
-            memory, of tasks that are not done. A chunk of `map` is one task.
+            returned), "failed" (has raised, or could not be run) and "cancelled"; a chunk of
+            `map` is one task. "respawned": workers that died, or were killed to end a task, and
+            were replaced. "workers": those that live. "bytes": in shared memory, of tasks that
+            are not done.
         """
         return figures(self._engine)
 
