@@ -24,3 +24,21 @@ EXPECTED |= {
     )
     for method in ("Fork", "Forkserver", "Spawn")
 }
+# Python 3.14 only, and only where workers are replaced:
+EXPECTED |= {
+    f"ProcessPool{method}ProcessPoolExecutorTest.{test}": reason
+    for method in ("Forkserver", "Spawn")
+    for test, reason in {
+        "test_shutdown_no_wait_max_tasks_gh119592": (
+            "wants tasks to fail when the executor is garbage collected and its last worker has "
+            "run its limit of tasks: ours replaces the worker, and they run"
+        ),
+        "test_gc_during_max_tasks_worker_exit_gh152967": "wants the same without shutdown()",
+        "test_force_shutdown_during_max_tasks_worker_exit": (
+            "sets a private flag of the standard library's executor, and wants tasks to fail"
+        ),
+        "test_failed_worker_replacement_breaks_pool": (
+            "replaces a private function of concurrent.futures.process that ours does not call"
+        ),
+    }.items()
+}

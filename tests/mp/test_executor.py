@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -683,3 +684,21 @@ def test_wait_sees_cancelled_tasks(pool: Any, gate: Path) -> None:
     assert len(cancelled) >= 398
     done, _ = wait(cancelled)
     assert done == cancelled
+
+
+def test_a_worker_that_cannot_be_replaced_breaks_the_executor(
+    gate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise OSError("no more processes")
+
+    with make(1, "spawn", max_tasks_per_child=1) as pool:
+        futures = [pool.submit(tasks.wait_for_file, str(gate)), pool.submit(tasks.echo, 1)]
+        while not futures[0].running():
+            pass
+        monkeypatch.setattr(pool._engine.crew, "_begin", refuse)
+        gate.touch()
+        assert futures[0].result() == str(gate)
+        with pytest.raises(BrokenProcessPool) as caught:
+            futures[1].result()
+    assert "no more processes" in str(caught.value.__cause__)
