@@ -132,4 +132,4 @@ def _new_lock(ctx: Any) -> Any:
             return lock
     from multiprocessing.synchronize import RLock
 
-    return RLock(ctx=ctx)
+    return type.__call__(RLock, ctx=ctx)  # calling the class makes one of ours after `install`
