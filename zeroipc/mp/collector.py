@@ -9,6 +9,7 @@ for its result, and can ask for it at any time.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import pickle
 import threading
 import time
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
     from .engine import Engine
 
-_NOW = (False,)
 _PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
 """Types of results that are never in shared memory."""
+BATCH = 32
+"""Most messages that are taken in one step."""
 SLICE = 1.0
 """Longest wait in `result()` without a look: what should wake it may have died."""
 ASKING = 0.32
@@ -111,7 +113,7 @@ class Collector:
             left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
             if left <= 0:
                 return
-            self.take_one(left)
+            self.take_some(left)
 
     def collect_waiting(self) -> bool:
         """Collect what lies there, unless somebody is collecting; whether there was anything."""
@@ -178,46 +180,57 @@ class Collector:
 
     def _take_all(self) -> bool:
         """Take as many messages as there are at this moment. Needs the role."""
-        waiting = self.engine.results.qsize() + len(self._inbox)
-        for _ in range(waiting):
-            self.take_one(0)
+        waiting = left = self.engine.results.qsize() + len(self._inbox)
+        while left > 0 and (taken := self.take_some(0)):
+            left -= taken
         return bool(waiting)
 
-    def take_one(self, timeout: float) -> None:
-        """Take one message, waiting *timeout* seconds for it at most. Needs the role."""
-        inbox = self._inbox
+    def take_some(self, timeout: float) -> int:
+        """Take what is there, waiting *timeout* seconds for it at most. Needs the role.
+
+        Returns:
+            How many messages that were: more than a few are left for the next call.
+        """
+        inbox, taken, error = self._inbox, 0, None
         try:
-            if not inbox and not self._receive(timeout):
-                return
-            message = inbox[0]
-            if type(message) is tuple:
-                self._finish(*message)
-            elif message is not None:
-                self._hear(message)
-            if inbox and inbox[0] is message:  # a signal handler may have dealt with it as well
-                inbox.popleft()
+            if not inbox:
+                error = self._receive(timeout)
+            while inbox:
+                message = inbox[0]
+                if type(message) is tuple:
+                    self._finish(*message)
+                elif message is not None:
+                    self._hear(message)
+                if inbox and inbox[0] is message:  # a signal handler may have dealt with it as well
+                    inbox.popleft()
+                taken += 1
+            if error is not None:
+                self.engine.fail("a result could not be unpickled", error)
+            if self.engine.sender.backlog:  # what has ended makes room for others
+                self.engine.sender.refill()
         except BaseException:  # of a signal handler: a message may be lost
             self.engine.doubt()
             raise
+        return taken
 
-    def _receive(self, timeout: float) -> bool:
-        """Wait for a message and put it into the inbox; whether there is one."""
+    def _receive(self, timeout: float) -> BaseException | None:
+        """Wait for messages and put them into the inbox; return the error of unpickling one."""
         results = self.engine.results
+        count = min(results.qsize(), BATCH) or 1
         if not results._poll(timeout):
-            return False
+            return None
         try:  # in one step, for a signal handler may raise after any other
-            self._inbox.extend(map(results.get, _NOW))
+            self._inbox.extend(map(results.get, itertools.repeat(False, count)))
         except Empty:
-            return False
+            pass
         except (Exception, SystemExit) as error:
-            if self._inbox or is_from_handler(error):
+            if is_from_handler(error):
                 raise
-            self.engine.fail("a result could not be unpickled", error)
-            return False
-        return True
+            return error
+        return None
 
     def _finish(self, number: int, good: bool, value: Any) -> None:
-        """Finish a task with what it returned or raised; that makes room for others."""
+        """Finish a task with what it returned or raised."""
         engine = self.engine
         self.answered += 1
         if type(value) not in _PLAIN and self._is_crowded():
@@ -225,8 +238,6 @@ class Collector:
         future = engine.pending.get(number)
         if future is not None:
             engine.end(future, value if good else None, None if good else value)
-        if engine.sender.backlog:
-            engine.sender.refill()
 
     def _is_crowded(self) -> bool:
         """Return whether results that the program keeps might leave no room for others."""

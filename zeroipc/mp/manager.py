@@ -114,7 +114,7 @@ class Manager(threading.Thread):
             tick = engine.limits.patience(TICK) or 0.0
             end = time.monotonic() + tick
             while self._wanted() and time.monotonic() < end:
-                engine.collector.take_one(tick / 2)
+                engine.collector.take_some(tick / 2)
                 engine.deliver()
         finally:
             engine.collector.give_back()

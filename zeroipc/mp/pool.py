@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._backend import transport as core
 from .context import _default_context
-from .pool_engine import PoolEngine, PoolTask
+from .pool_engine import PoolEngine, PoolTask, WatchedTask
 from .pool_results import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult
 from .pool_worker import map_chunk, starmap_chunk
 from .standard import names_of
@@ -118,7 +118,7 @@ class Pool(standard.Pool):
         """
         self._check_running()
         job = ApplyResult(self, callback, error_callback)
-        self._hand_in(job, [PoolTask(job, 0, (func, args, kwds), func)])
+        self._hand_in(job, _tasks(job, [(func, args, kwds)], func))
         return job
 
     # --- Many, all results at once ------------------------------------------------------------
@@ -182,7 +182,7 @@ class Pool(standard.Pool):
         job = MapResult(self, chunksize, len(iterable), callback, error_callback)
         try:
             calls = self._calls(func, iterable, mapper, chunksize)
-            tasks = [PoolTask(job, i, call, func) for i, call in enumerate(calls)]
+            tasks = _tasks(job, calls, func)
         except Exception as error:  # as in the standard library, whose thread iterates
             self._fail(job, error)
         else:
@@ -223,7 +223,7 @@ class Pool(standard.Pool):
         calls = self._calls(func, items, map_chunk, chunksize)
         job = kind(self)
         if items is iterable and type(iterable) in PLAIN:
-            tasks = [PoolTask(job, i, call, func) for i, call in enumerate(calls)]
+            tasks = _tasks(job, calls, func)
             self._hand_in(job, tasks)
             job._set_length(len(tasks))
         else:
@@ -320,6 +320,11 @@ class Pool(standard.Pool):
 
     def _repopulate_pool(self) -> None:
         """Do nothing: the manager replaces a worker when it ends."""
+
+
+def _tasks(job: Any, calls: Iterable[Call], func: Any) -> list[PoolTask]:
+    kind = WatchedTask if job.watched else PoolTask
+    return [kind(job, index, call, func) for index, call in enumerate(calls)]
 
 
 def _check_chunksize(chunksize: int) -> None:

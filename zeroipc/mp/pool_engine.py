@@ -44,6 +44,7 @@ class PoolTask:
     """
 
     terms = batch = None
+    _watch: bool | None = None
     __slots__ = ("_state", "call", "fn", "index", "item", "job", "nbytes", "number")
 
     def __init__(self, job: ApplyResult | IMapIterator, index: int, call: Call, fn: Any) -> None:
@@ -55,10 +56,6 @@ class PoolTask:
         self.nbytes = 0
         self.number = -1
         self._state = PENDING
-
-    @property
-    def _watch(self) -> bool | None:
-        return self.job.watched or None
 
     def is_done(self) -> bool:
         """Return whether it has ended."""
@@ -91,6 +88,13 @@ class PoolTask:
     def disown(self, error: BaseException) -> None:
         """In a forked child: fail the job, whose workers are the parent's."""
         self.job.abandon(error)
+
+
+class WatchedTask(PoolTask):
+    """A task of a job with callbacks, for which the manager has to collect."""
+
+    _watch = True
+    __slots__ = ()
 
 
 class PoolEngine(Engine):

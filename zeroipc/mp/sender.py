@@ -6,6 +6,8 @@ backlog is only a reference to the caller's arguments.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections import deque
 from concurrent.futures._base import PENDING, RUNNING
 from typing import TYPE_CHECKING, Any
@@ -16,9 +18,14 @@ from .futures import SENDING, UNSENT, TaskFuture
 from .signals import is_from_handler
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .calls import Packer
     from .engine import Engine
 
+BURST = 16
+SMALL_NBYTES = 4096
+"""Most tasks that are sent in one step, and the size beyond which one is the last of its step."""
 RING_TASKS = 256
 RING_NBYTES = 4 << 20
 """Most tasks, and their bytes, in the ring; but always enough to keep the workers busy."""
@@ -41,8 +48,7 @@ class Sender:
         self.nbytes = 0
         self._sending = False
         self._orphans: dict[int, Any] = {}
-        self._sent: list[tuple[int, int]] = []
-        self._first: TaskFuture[Any] | None = None
+        self._sent: deque[tuple[TaskFuture[Any], tuple[int, int]]] = deque()
         self._task: tuple[Any, ...] | None = None
 
     def refill(self) -> None:
@@ -64,7 +70,7 @@ class Sender:
     def _send_while_room(self) -> bool:
         """Send; whether all is sent. A task that ends makes room."""
         while self.backlog:
-            if not self._room() or not self._send_first():
+            if not self._room() or not self._send_some():
                 return False
         return True
 
@@ -74,77 +80,112 @@ class Sender:
             queued <= self.engine.crew.size or (queued < RING_TASKS and self.nbytes < RING_NBYTES)
         )
 
-    def _send_first(self) -> bool:
-        """Send the first task of the backlog; whether to go on with the next.
+    def _send_some(self) -> bool:
+        """Send the first tasks of the backlog; whether to go on with the next.
 
-        It leaves the backlog only afterwards, what `_put_task` returns goes into a list in one
-        step, and that puts the same object once: whatever a signal handler raises, it is sent
-        once.
+        They leave the backlog only afterwards. What `_put_task` returns goes into a deque in one
+        step, together with its task, and the same object is put once: whatever a signal handler
+        raises, a task is sent once.
         """
-        engine = self.engine
-        if self._sent:
-            self.note()
-            return True
-        with engine.lock:
-            if not self.backlog:  # the engine broke
-                return False
-            future = self._first = self.backlog[0]
-            call = future.call
-            if call is None or future._state != PENDING:
-                self.backlog.popleft()
-                return True
-            future.item = SENDING
+        self.note()
+        batch = self._begin()
         try:
-            if self._task is None or self._task[0] != future.number:  # else it was cut short
-                self._task = self._message(future.number, call)
-            self._sent.extend(filter(None, map(engine.tasks._put_task, (self._task,))))
-            if not self._sent:  # a stopped process has a lock: the manager tries again
-                future.item = UNSENT
-                return False
-            self.note()
-        except NestedCallError:  # the manager sends it
-            future.item = UNSENT
-            engine.bell.ring()
+            sent = map(self.engine.tasks._put_task, self._messages(batch))
+            # None: a process that is stopped has a lock; the manager tries again.
+            self._sent.extend(zip(batch, itertools.takewhile(bool, sent), strict=False))
+        except NestedCallError:
+            self._end(batch)
+            self.engine.bell.ring()  # the manager sends it
             return False
         except Exception as error:
-            if self._sent or is_from_handler(error):
+            if is_from_handler(error):
                 raise
-            if isinstance(error, ShmFullError) and self.by_item:  # their end frees memory
-                future.item = UNSENT
-                return False
-            self._task = None
-            if isinstance(future, Batch):
-                with engine.lock:
-                    future.take_apart()
-                return True
-            engine.end(future, None, _outcome(future, _explained(error, call)))
-            engine.collector.nudge()
-        return True
+            return self._fail(self._end(batch), error)
+        self._end(batch)
+        return self._task is None
+
+    def _begin(self) -> list[TaskFuture[Any]]:
+        """Return the tasks to be sent next."""
+        batch: list[TaskFuture[Any]] = []
+        with self.engine.lock, contextlib.suppress(IndexError):  # there are no more
+            for place in range(BURST):  # by number: signal handlers may submit meanwhile
+                future = self.backlog[place]
+                if future.call is None:
+                    break
+                future.item = SENDING  # before the look: from now on nobody cancels it
+                if future._state != PENDING:
+                    break
+                batch.append(future)
+            if not batch and self.backlog:
+                self.backlog.popleft()
+        return batch
+
+    def _messages(self, batch: list[TaskFuture[Any]]) -> Iterator[tuple[Any, ...]]:
+        """Yield what is put for each task, as long as they are small."""
+        for future in batch:
+            if self._task is None or self._task[0] != future.number:  # else it was cut short
+                call = future.call
+                if call is None:  # the engine broke
+                    return
+                self._task = self._message(future.number, call)
+            yield self._task
+            if self._sent and self._sent[-1][1][1] > SMALL_NBYTES:
+                return
 
     def _message(self, number: int, call: tuple[Any, Any, Any]) -> tuple[Any, ...]:
         """Return what a worker gets."""
         return number, self.packer.pack(call[0]), call[1], call[2]
 
-    def note(self) -> None:
-        """Note that the first task was sent, if it was; it leaves the backlog."""
+    def _end(self, batch: list[TaskFuture[Any]]) -> TaskFuture[Any] | None:
+        """Note what was sent; return the first that was not."""
+        self.note()
         with self.engine.lock:
-            future = self._first
-            if future is None or not self._sent:  # or it was noted, by the manager
-                return
-            [(item, nbytes)] = self._sent
-            future.call = None
-            future.item = item
-            if future.number in self.engine.pending and item not in self.by_item:
-                future.nbytes = nbytes
-                self.nbytes += nbytes
-                self.by_item[item] = future
-                if item in self._orphans:
-                    self.engine.deaths.lose(future, self._orphans[item])
+            left = [future for future in batch if future.item == SENDING]
+            for future in left:
+                future.item = UNSENT
             self._orphans.clear()
-            if self.backlog and self.backlog[0] is future:
-                self.backlog.popleft()
-            self._sent.clear()
-            self._first = self._task = None
+        return left[0] if left else None
+
+    def _fail(self, future: TaskFuture[Any] | None, error: Exception) -> bool:
+        """Deal with a task that could not be sent; whether to go on with the next."""
+        if future is None or (isinstance(error, ShmFullError) and self.by_item):
+            return False  # their end frees memory
+        self._task = None
+        if isinstance(future, Batch):
+            with self.engine.lock:
+                future.take_apart()
+            return True
+        call = future.call
+        if call is not None:
+            error = _explained(error, call)
+        self.engine.end(future, None, _outcome(future, error))
+        self.engine.collector.nudge()
+        return True
+
+    def note(self) -> None:
+        """Note which tasks were sent; they leave the backlog. The manager's as well."""
+        if not self._sent:
+            return
+        with self.engine.lock:
+            while self._sent:
+                entry = self._sent[0]
+                self._note(entry[0], *entry[1])
+                if self._sent and self._sent[0] is entry:  # a signal handler may have come here
+                    self._sent.popleft()
+
+    def _note(self, future: TaskFuture[Any], item: int, nbytes: int) -> None:
+        future.call = None
+        future.item = item
+        if future.number in self.engine.pending and item not in self.by_item:
+            future.nbytes = nbytes
+            self.nbytes += nbytes
+            self.by_item[item] = future
+            if item in self._orphans:
+                self.engine.deaths.lose(future, self._orphans[item])
+        if self.backlog and self.backlog[0] is future:
+            self.backlog.popleft()
+        if self._task is not None and self._task[0] == future.number:
+            self._task = None
 
     def send_again(self, future: TaskFuture[Any], call: tuple[Any, Any, Any]) -> None:
         """Put a task whose worker has died at the end of the backlog."""
@@ -164,7 +205,7 @@ class Sender:
 
     def expect(self, item: int, process: Any) -> None:
         """Note who has died with an item that may be the one being sent. Needs the lock."""
-        if self._first is not None and self._first.item == SENDING:
+        if self._sending or self._task is not None:
             self._orphans[item] = process
 
     def disown(self) -> None:
