@@ -231,13 +231,15 @@ class Collector:
 
     def _finish(self, number: int, good: bool, value: Any) -> None:
         """Finish a task with what it returned or raised."""
-        engine = self.engine
         self.answered += 1
         if type(value) not in _PLAIN and self._is_crowded():
             value = _moved_out(value)
-        future = engine.pending.get(number)
+        future = self.engine.pending.get(number)
         if future is not None:
-            engine.end(future, value if good else None, None if good else value)
+            if good:
+                self.engine.end(future, value, None)
+            else:
+                self.engine.end(future, None, value)
 
     def _is_crowded(self) -> bool:
         """Return whether results that the program keeps might leave no room for others."""

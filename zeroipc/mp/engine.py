@@ -273,11 +273,12 @@ class Engine:
                 return
             if error is not None:
                 self.failed += 1
+            rings = not self.outbox  # else it was rung, and empties the box before it sleeps
             settled = future.settle(value, error)
             if not settled:
                 self.outbox.append((future, value, error))
             self.remove(future)
-        if not settled and threading.current_thread() is not self.thread:
+        if rings and not settled and threading.current_thread() is not self.thread:
             self.bell.ring()
 
     def deliver(self) -> None:

@@ -22,7 +22,7 @@ from .deaths import prepare_for_interrupts
 from .engine import Engine
 from .futures import UNSENT
 from .pool_worker import begin, run_pool_call
-from .sender import RING_TASKS
+from .sender import BURST, RING_NBYTES, RING_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -127,7 +127,7 @@ class PoolEngine(Engine):
         self.jobs: dict[int, Any] = {}
         self.hungry = False
         self._feeders: set[Feeder] = set()
-        self._close_when_fed = False
+        self._close_when_fed = self._prepared = False
         self._start()
 
     def make_process(self, target: Any, args: Any) -> Any:
@@ -154,6 +154,23 @@ class PoolEngine(Engine):
             ClosedError: the pool was terminated.
             BrokenProcessPool: its workers cannot be started.
         """
+        self._enter(tasks)
+        self.sender.refill()
+        if self.asleep:
+            self.bell.ring()
+
+    def hand_in_one(self, task: PoolTask) -> None:
+        """Take on *task*, of a feeder; as `hand_in`, but busy workers get it a little later.
+
+        Whoever collects the next result sends it.
+        """
+        self._enter((task,))
+        if len(self.sender.backlog) >= BURST or self.tasks.qsize() <= self.crew.size:
+            self.sender.refill()
+        if self.asleep:
+            self.bell.ring()
+
+    def _enter(self, tasks: Sequence[PoolTask]) -> None:
         with self.lock:
             if self.broken is not None or self.closing:
                 self._refuse()
@@ -162,13 +179,14 @@ class PoolEngine(Engine):
                 task.number = number
             self.sender.backlog.extend(tasks)  # type: ignore[arg-type]
             self.pending.update(zip(range(before, self.count), tasks, strict=True))  # type: ignore[arg-type]
-            if tasks and tasks[0].job.watched:
+            if tasks and tasks[0]._watch:
+                told = bool(self.watched)  # the manager collects already
                 self.watched.update(tasks)  # type: ignore[arg-type]
-        if before:  # not before the first: its result should not wait for this
+                if not told:
+                    self.bell.ring()
+        if before and not self._prepared:  # not before the first: its result should not wait
+            self._prepared = True
             prepare_for_interrupts()
-        self.sender.refill()
-        if self.asleep or (tasks and tasks[0].job.watched):
-            self.bell.ring()
 
     def look(self) -> None:
         """Collect what is there, without waiting."""
@@ -186,7 +204,7 @@ class PoolEngine(Engine):
     def tell_feeders(self) -> None:
         """Wake the feeders if there is room for more. Needs the lock."""
         low = max(RING_TASKS // 2, 2 * self.crew.size)
-        if len(self.sender.backlog) <= 1 and len(self.sender.by_item) <= low:
+        if len(self.sender.backlog) <= BURST and len(self.sender.by_item) <= low:
             self.hungry = False
             for feeder in self._feeders:
                 feeder.room.set()
@@ -261,7 +279,7 @@ class Feeder(threading.Thread):
         job, index = self._job, 0
         try:
             for call in iter(self._draw, None):
-                self._engine.hand_in([PoolTask(job, index, call, self._fn)])
+                self._engine.hand_in_one(PoolTask(job, index, call, self._fn))
                 index += 1
         except BaseException as error:
             with self._engine.lock:
@@ -283,11 +301,13 @@ class Feeder(threading.Thread):
             self._drawing = False
 
     def _has_room(self) -> bool:
-        engine = self._engine
-        engine.sender.refill()
+        engine, sender = self._engine, self._engine.sender
+        most = BURST if sender.nbytes < RING_NBYTES // 2 else 1
+        if len(sender.backlog) >= most:
+            sender.refill()
         crowded = bool(self._job._items) and engine.collector._is_crowded()
         with engine.lock:
-            if not engine.sender.backlog and (not crowded or engine._close_when_fed):
+            if len(sender.backlog) < most and (not crowded or engine._close_when_fed):
                 return True
             engine.hungry = True
             self.room.clear()
