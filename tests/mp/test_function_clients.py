@@ -214,6 +214,24 @@ def test_client_cancels_what_no_worker_has(forking: Any, gate: Path) -> None:
         assert in_child(forking, cancel_second, function, gate) == (True, str(gate), True)
 
 
+def send_one(queue: Any, function: Any, gate: Path) -> None:
+    future = function.submit(str(gate))
+    queue.put(len(function._engine.sender.backlog))
+    future.result()
+
+
+def test_others_calls_do_not_keep_a_client_from_the_ring(forking: Any, gate: Path) -> None:
+    with zeroipc.mp.Function(tasks.wait_for_file, workers=1) as function:
+        futures = [function.submit(str(gate)) for _ in range(600)]  # more than one process may
+        with closing(forking.SimpleQueue()) as queue:
+            client = forking.Process(target=send_one, args=(queue, function, gate))
+            client.start()
+            assert queue.get() == 0
+            gate.touch()
+            client.join()
+        assert {future.result() for future in futures} == {str(gate)}
+
+
 # --- The end ------------------------------------------------------------------------------------
 
 

@@ -92,11 +92,10 @@ def load_by_name(module: str, qualname: str) -> Any:
 
 def run_function_call(call: tuple[Any, ...], results: Any) -> None:
     """Run a call and send its outcome to whoever asked; drop it if that one is gone."""
-    *own, address = call if len(call) == 5 else (*call, None)
-    if address is None:
+    if len(call) == 4:  # the owner
         run_call(call, results)
-    elif (answers := queue_at(results._handle[0], address)) is not None:
-        run_call(tuple(own), answers)
+    elif (answers := queue_at(results._handle[0], call[4])) is not None:
+        run_call(call[:4], answers)
         if answers._spilling:  # a call has ended when its outcome is in shared memory
             answers._own_overflow().join()
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from .engine import Engine
     from .function_named import Found
+    from .futures import TaskFuture
 
 T = TypeVar("T")
 
@@ -153,11 +154,12 @@ class Function(Generic[T]):
         engine = self._engine or self._enter()
         if engine is None:
             return self._here(*args, **kwargs)
-        future: AwaitableFuture[T] = engine.submit(served.call, args, kwargs)
+        future: TaskFuture[T] = engine.submit(served.call, args, kwargs)
         try:
             return future.result(self._timeout)
         finally:
-            future.cancel()  # or else it is done
+            if not future.is_done():
+                future.cancel()
             del future  # break the cycle with an exception's traceback
 
     def submit(self, /, *args: Any, **kwargs: Any) -> AwaitableFuture[T]:
