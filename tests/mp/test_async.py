@@ -61,6 +61,23 @@ def test_who_comes_later_does_not_overtake(queue: Any) -> None:
     asyncio.run(main())
 
 
+def test_who_comes_in_vain_keeps_its_place(queue: Any) -> None:
+    async def main() -> None:
+        first, second = await settled(queue.aget(), queue.aget())
+        called = queue._state.watch(queue, "_poll")._line._called
+        queue.put("for another")
+        while not called:  # without letting the first one come
+            pass
+        assert queue.get() == "for another"
+        while called:
+            await asyncio.sleep(0)
+        queue.put(1)
+        queue.put(2)
+        assert (await first, await second) == (1, 2)
+
+    asyncio.run(main())
+
+
 def test_who_waits_for_room_puts_in_order() -> None:
     async def main(queue: Any) -> list[int]:
         putting = await settled(*(queue.aput(number) for number in range(50)))

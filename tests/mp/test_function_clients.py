@@ -8,7 +8,6 @@ import os
 import pickle
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing
@@ -235,29 +234,35 @@ def test_others_calls_do_not_keep_a_client_from_the_ring(forking: Any, gate: Pat
 # --- The end ------------------------------------------------------------------------------------
 
 
-def wait_and_call(queue: Any, function: Any, gate: Path, closed: Any) -> None:
-    pending = [function.submit(str(gate)) for _ in range(20)]
-    queue.put(pending[0].result())
-    closed.get()
-    outcomes = Counter(type(future.exception()).__name__ for future in pending)
+def wait_and_call(queue: Any, function: Any, started: Path, gate: Path) -> None:
+    first = function.submit(str(started), str(gate))
+    others = [function.submit(str(started), str(gate)) for _ in range(20)]
+    tasks.wait_for_file(str(started))
+    queue.put("submitted")
+    errors = {type(future.exception()) for future in others}
     try:
-        function(str(gate))
+        function(str(started), str(gate))
     except ClosedError as error:
-        queue.put((set(outcomes) <= {"NoneType", "ShutDown"}, isinstance(error, ShutDown)))
+        queue.put((first.result(), errors, type(error)))
 
 
-def test_closing_by_the_owner_fails_the_calls_of_clients(forking: Any, gate: Path) -> None:
-    function = zeroipc.mp.Function(tasks.wait_for_file, workers=1, mp_context=forking)
-    with closing(forking.SimpleQueue()) as queue, closing(forking.SimpleQueue()) as closed:
-        function.start()
-        client = forking.Process(target=wait_and_call, args=(queue, function, gate, closed))
+def test_closing_by_the_owner_fails_the_calls_of_clients(
+    forking: Any, gate: Path, tmp_path: Path
+) -> None:
+    function = zeroipc.mp.Function(tasks.touch_and_wait, workers=1, mp_context=forking).start()
+    arguments = function, tmp_path / "started", gate
+    with closing(forking.SimpleQueue()) as queue:
+        client = forking.Process(target=wait_and_call, args=(queue, *arguments))
         client.start()
+        assert queue.get() == "submitted"
+        ring = function._engine.tasks  # type: ignore[union-attr]
+        function.close(wait=False)
+        while ring.qsize():  # what no worker has is dropped, then told when the worker has ended
+            pass
         gate.touch()
-        queue.get()
-        function.close()
-        closed.put(None)
-        assert queue.get() == (True, True)
+        assert queue.get() == (str(gate), {ShutDown}, ShutDown)
         client.join()
+        function.close()
 
 
 def close_ours(queue: Any, function: Any) -> None:

@@ -92,6 +92,7 @@ class Function(Generic[T]):
     _context: Any = None
     _served_as: str | None = None
     _record: util.Finalize | None = None
+    _closing: Engine | None = None
 
     def __init__(
         self,
@@ -295,7 +296,8 @@ class Function(Generic[T]):
             wait: whether to wait for that.
         """
         with self._lock:
-            engine, self._engine, self._closed = self._engine, None, True
+            engine = self._closing = self._engine or self._closing
+            self._engine, self._closed = None, True
             if _known.get(self._token) is self:
                 del _known[self._token]
         self._remove_record()
