@@ -88,6 +88,10 @@ class Rival:
         """A function served by one other process: how to call it, and how to end that."""
         return None
 
+    def joblib_backend(self) -> str | None:
+        """The name of the library's backend for joblib, registered."""
+        return None
+
     def floats(self, depth: int) -> Link | None:
         """A queue for float64 alone, of at most *depth* items."""
         return self.queue(depth, 8)

@@ -29,6 +29,9 @@ class Loky(Rival):
         pool: Executor = loky.ProcessPoolExecutor(workers)
         return pool
 
+    def joblib_backend(self) -> str | None:
+        return "loky"
+
     def first_result(self) -> str | None:
         return FIRST_RESULT
 

@@ -39,6 +39,9 @@ class Stdlib(Rival):
     def pool(self, workers: int) -> Executor | None:
         return ProcessPoolExecutor(workers, multiprocessing.get_context(self.method))
 
+    def joblib_backend(self) -> str | None:
+        return "multiprocessing"
+
     def served(self, fn: Any) -> tuple[Callable[..., Any], Callable[[], Any]]:
         manager = CalleeManager(ctx=multiprocessing.get_context(self.method))
         manager.start()

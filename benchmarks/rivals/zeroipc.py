@@ -37,6 +37,9 @@ class ZeroIPC(Rival):
         pool: Executor = mp.ProcessPoolExecutor(workers, mp_context=mp.get_context(self.method))
         return pool
 
+    def joblib_backend(self) -> str | None:
+        return "zeroipc"
+
     def served(self, fn: Any) -> tuple[Callable[..., Any], Callable[[], Any]]:
         function = mp.Function(fn, workers=1, mp_context=mp.get_context(self.method))
         return function, function.close
