@@ -70,12 +70,12 @@ class Function(Structure):
     ...     server = threading.Thread(target=power.serve, args=(pow,))
     ...     server.start()
     ...     power(1.5, 2), list(power.map([2.0, 3.0], [3, 2]))
-    ...     power.submit(0.0, -1).exception()
+    ...     type(power.submit(0.0, -1).exception())
     ...     power.stop()
     ...     server.join()
     ...     mem.unlink()
     (2.25, [8.0, 9.0])
-    RemoteError('ZeroDivisionError: 0.0 cannot be raised to a negative power')
+    <class 'zeroipc.errors.RemoteError'>
     """
 
     def __init__(
