@@ -67,8 +67,8 @@ static void do_enter(void)
     REQUIRE_OK(waiter_enter(&rig, step_lock.slot, step_lock.generation, &step_place, rig_soon()));
 }
 
-static void do_notify_two(void) { REQUIRE_OK(waiters_notify(&rig, step_lock.slot, step_lock.generation, 2, rig_soon())); }
-static void do_notify_all(void) { REQUIRE_OK(waiters_notify(&rig, step_lock.slot, step_lock.generation, UINT64_MAX, rig_soon())); }
+static void do_notify_two(void) { REQUIRE_OK(waiters_notify(&rig, step_lock.slot, step_lock.generation, 2, NULL, rig_soon())); }
+static void do_notify_all(void) { REQUIRE_OK(waiters_notify(&rig, step_lock.slot, step_lock.generation, UINT64_MAX, NULL, rig_soon())); }
 
 static void do_settle(void)
 {
@@ -94,7 +94,7 @@ static void wait_twice(void)
 {
     do_enter();
     do_enter();
-    REQUIRE_OK(waiters_notify(&rig, step_lock.slot, step_lock.generation, 1, rig_soon()));
+    REQUIRE_OK(waiters_notify(&rig, step_lock.slot, step_lock.generation, 1, NULL, rig_soon()));
 }
 
 static void setup_dead_waiters(void)

@@ -209,6 +209,7 @@ static PyObject *arena_after_fork(PyObject *object, PyObject *unused)
     self->trimmer = 0;
     self->trimmer_runs = self->trimmer_stop = 0;
     self->parent = getppid();
+    self->owed_bits = 0; /* the parent's */
     if (view->me == 0) Py_RETURN_NONE;
     blocks_inherit(self);
     uint64_t deadline = zi_now() + ZI_LOCK_PATIENCE_NS;

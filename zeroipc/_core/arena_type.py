@@ -30,6 +30,7 @@ from .status import NO_ROOM, OK, Status, error_of
 from .sweep import arena_deregister, arena_register, arena_sweep
 from .trimmer import KEEP, Trimmer
 from .wait import now
+from .waiters import Owed
 
 
 class Arena:
@@ -59,6 +60,7 @@ class Arena:
         """Objects of this process, per slot."""
         self.kept = 0
         """Those that may be used until the process is gone."""
+        self.owed = Owed()
         self._trimmer = Trimmer(self.view)
         status = arena_format(self.view, nbytes, limit, token) if limit else OK
         if status is OK:
@@ -197,6 +199,7 @@ class Arena:
         view = self.view
         self.parent = os.getppid()
         servants.clear()
+        self.owed.bits = 0  # the parent's
         self._trimmer = Trimmer(view)
         if view.me == 0:
             return

@@ -95,7 +95,7 @@ static zi_status await_notice(zi_hold *self, uint32_t index, uint64_t deadline, 
         ZI_STUBBORNLY(status, waiter_settle(view, self->slot, self->generation, index, over, until));
     }
     *notified = status == ZI_OK;
-    if (raised && *notified) ZI_STUBBORNLY(status, waiters_notify(view, self->slot, self->generation, 1, until));
+    if (raised && *notified) ZI_STUBBORNLY(status, waiters_notify(view, self->slot, self->generation, 1, NULL, until));
     return raised ? ZI_INTERRUPTED : status == ZI_EMPTY ? ZI_OK : status;
 }
 
@@ -132,14 +132,26 @@ static PyObject *condition_wait(PyObject *object, PyObject *args, PyObject *kwar
     return result;
 }
 
+/* Where to note whom to wake when the lock is given back; NULL: wake them at once. */
+static uint32_t *owed_for(const zi_hold *self, PyObject *lock)
+{
+    zi_arena_object *arena = self->arena;
+    if (!is_ours(self, lock) || ((zi_hold *)lock)->arena != arena) return NULL;
+    if (arena->owed_lock != ((zi_hold *)lock)->slot || arena->owed_slot != self->slot) wake_owed(arena);
+    arena->owed_lock = ((zi_hold *)lock)->slot;
+    arena->owed_slot = self->slot;
+    return &arena->owed_bits;
+}
+
 static PyObject *notify_some(zi_hold *self, uint64_t count)
 {
     PyObject *lock = lock_of(self);
     int owned = lock ? check_owned(self, lock, "lock is not owned") : -1;
+    uint32_t *owed = owned < 0 ? NULL : owed_for(self, lock);
     Py_XDECREF(lock);
     if (owned < 0) return NULL;
     zi_status status;
-    ZI_STUBBORNLY(status, waiters_notify(&self->arena->view, self->slot, self->generation, count, until));
+    ZI_STUBBORNLY(status, waiters_notify(&self->arena->view, self->slot, self->generation, count, owed, until));
     if (status != ZI_OK) return hold_raise(self, status);
     Py_RETURN_NONE;
 }

@@ -19,12 +19,14 @@ from .status import OK, Status
 from .sweep import arena_tick
 from .wait import lock_deadline
 from .waiters import (
+    Owed,
     Place,
     waiter_enter,
     waiter_settle,
     waiter_sleep,
     waiters_count,
     waiters_notify,
+    wake_owed,
 )
 
 _EVERYBODY = 1 << 62
@@ -114,7 +116,7 @@ class Condition(Slot):
         if not place.left:
             waiter_settle(view, self._slot, self._generation, place, True, patience())
         if place.notified:
-            waiters_notify(view, self._slot, self._generation, 1, patience())
+            waiters_notify(view, self._slot, self._generation, 1, None, patience())
 
     def notify(self, n: int = 1) -> None:
         """Wake those n who have waited longest.
@@ -123,10 +125,21 @@ class Condition(Slot):
             AssertionError: this thread has not the lock.
         """
         self._check_owned("lock is not owned")
-        view = self._view("notify")
-        status = waiters_notify(view, self._slot, self._generation, max(n, 0), patience())
+        view, owed = self._view("notify"), self._owed()
+        status = waiters_notify(view, self._slot, self._generation, max(n, 0), owed, patience())
         if status is not OK:
             raise self._error(status)
+
+    def _owed(self) -> Owed | None:
+        """Return where to note whom to wake when the lock is given back; None: wake at once."""
+        arena, lock = self._home(), self._lock
+        if not isinstance(lock, Lock) or lock._arena is not arena:
+            return None
+        owed = arena.owed
+        if (owed.lock, owed.slot) != (lock._slot, self._slot):
+            wake_owed(arena.view, owed)
+        owed.lock, owed.slot = lock._slot, self._slot
+        return owed
 
     def notify_all(self) -> None:
         """Wake everybody who waits.

@@ -99,11 +99,20 @@ static PyObject *lock_acquire(PyObject *object, PyObject *const *args, Py_ssize_
     return lock_acquire_by(self, deadline);
 }
 
+/* Wake those who were notified while a lock was held, now that it is given back. */
+void wake_owed(zi_arena_object *arena)
+{
+    uint32_t bits = arena->owed_bits;
+    arena->owed_bits = 0;
+    if (bits) wait_wake_some(&lock_at(&arena->view, arena->owed_slot)->seq, bits);
+}
+
 /* Give it back once, whatever signals come; -1: an error is set. */
 static int give(zi_lock_object *self)
 {
     zi_status status;
     ZI_STUBBORNLY(status, lock_give(&self->arena->view, self->slot, self->generation, until));
+    if (self->arena->owed_bits && self->arena->owed_lock == self->slot) wake_owed(self->arena);
     if (status == ZI_FULL)
         PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
     else if (status != ZI_OK)

@@ -23,6 +23,7 @@ from .records import SharedLock
 from .status import OK, Status
 from .sweep import arena_tick
 from .wait import lock_deadline, now
+from .waiters import wake_owed
 
 
 class Lock(Slot):
@@ -157,6 +158,9 @@ class Lock(Slot):
         """
         view = self._home().view
         status = lock_give(view, self._slot, self._generation, patience())
+        owed = self._home().owed
+        if owed.bits and owed.lock == self._slot:
+            wake_owed(view, owed)
         if status is Status.FULL:
             raise ValueError("semaphore or lock released too many times")
         if status is not OK:

@@ -34,6 +34,7 @@ typedef struct {
     uint32_t inherited;              /* how many of them are */
     uint32_t child;                  /* identity reserved for a child about to be forked */
     uint32_t holds[ZI_QUEUES];       /* objects of this process, per slot */
+    uint32_t owed_lock, owed_slot, owed_bits;  /* when that lock is given back, who waits there is woken */
     uint32_t kept;                   /* those that may be used until the process is gone */
     pthread_t trimmer;               /* gives idle memory back; runs only when there is some */
     uint32_t trimmer_runs, trimmer_stop;
@@ -129,6 +130,7 @@ extern PyType_Spec slot_spec;
 /* lock_type.c, event_type.c, condition_type.c */
 extern PyType_Spec lock_spec, event_spec, condition_spec;
 int lock_owned(const zi_lock_object *self);
+void wake_owed(zi_arena_object *arena);
 PyObject *lock_acquire_by(zi_lock_object *self, uint64_t deadline);
 PyObject *lock_release(PyObject *object, PyObject *unused);
 int lock_release_all(zi_lock_object *self);

@@ -154,9 +154,11 @@ static inline uint32_t waiters_pick_all(zi_view *view, zi_lock *lock)
     return bits;
 }
 
-/* NOTIFY so many; everybody, if *count* is more than there can be. */
+/* NOTIFY so many; everybody, if *count* is more than there can be.  With *owed* the wake is left
+ * to the caller, who adds the bits and owes it until it gives the user's lock back: who is
+ * woken before that only finds it taken. */
 static inline zi_status waiters_notify(zi_view *view, uint32_t slot, uint32_t generation, uint64_t count,
-                                       uint64_t deadline)
+                                       uint32_t *owed, uint64_t deadline)
 {
     zi_lock *lock = lock_at(view, slot);
     zi_status status = queue_lock(view, slot, deadline);
@@ -166,7 +168,8 @@ static inline zi_status waiters_notify(zi_view *view, uint32_t slot, uint32_t ge
     if (status == ZI_OK) bits = count >= lock->capacity ? waiters_pick_all(view, lock) : waiters_pick(view, lock, count);
     queue_unlock(view, slot);
     ZI_POINT("notify.before_wake");
-    if (bits) wait_wake_some(&lock->seq, bits);
+    if (bits && owed) *owed |= bits;
+    if (bits && !owed) wait_wake_some(&lock->seq, bits);
     return status;
 }
 

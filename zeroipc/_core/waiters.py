@@ -43,6 +43,27 @@ from .wait import this_cpu, wait_sleep_as, wait_spin, wait_wake_some
 _SEQ = LOCK.seq
 
 
+class Owed:
+    """Whom to wake when a lock is given back.
+
+    Attributes:
+        lock, slot: of the lock, and where they wait.
+        bits: theirs.
+    """
+
+    __slots__ = ("bits", "lock", "slot")
+
+    def __init__(self) -> None:
+        self.bits, self.lock, self.slot = 0, NONE, NONE
+
+
+def wake_owed(view: View, owed: Owed) -> None:
+    """Wake those who were notified while a lock was held, now that it is given back."""
+    bits, owed.bits = owed.bits, 0
+    if bits:
+        wait_wake_some(view.locks[owed.slot].address(_SEQ), bits)
+
+
 class Place:
     """An entry of this process's.
 
@@ -202,8 +223,14 @@ def waiters_pick_all(view: View, lock: SharedLock) -> int:
     return bits
 
 
-def waiters_notify(view: View, slot: int, generation: int, count: int, deadline: int) -> Status:
-    """NOTIFY so many; everybody, if *count* is more than there can be."""
+def waiters_notify(
+    view: View, slot: int, generation: int, count: int, owed: Owed | None, deadline: int
+) -> Status:
+    """NOTIFY so many; everybody, if *count* is more than there can be.
+
+    With *owed* the wake is left to the caller, who owes it until it gives the user's lock back:
+    who is woken before that only finds it taken.
+    """
     lock = view.locks[slot]
     bits = 0
 
@@ -219,7 +246,9 @@ def waiters_notify(view: View, slot: int, generation: int, count: int, deadline:
     try:
         return queue_locked(view, slot, deadline, work)
     finally:
-        if bits:
+        if bits and owed is not None:
+            owed.bits |= bits
+        elif bits:
             wait_wake_some(lock.address(_SEQ), bits)
 
 
