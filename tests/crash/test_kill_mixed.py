@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from tests.crash.driver import TUNABLES, kills, run, seed
-from tests.support.arenas import NATIVE, PURE, File, fork_child, queue_of
+from tests.support.arenas import NATIVE, PURE, File, core, fork_child, queue_of
 from zeroipc._core import mutex
 from zeroipc._core.blocks import block_free, patience
-from zeroipc._core.layout import NONE, ROLE_QUEUE, STATE_OPEN
+from zeroipc._core.layout import LOCK_PLAIN, NONE, ROLE_QUEUE, STATE_OPEN
 from zeroipc._core.mqueue import queue_get, queue_put
 from zeroipc._core.registry import task_done, tasks_await
 from zeroipc._core.ring import Message, cursor_load
@@ -96,7 +96,8 @@ STEPPED = [
     *("put", "put: new blocks", "put: new chunk", "put: many", "put: loans", "get", "get: task"),
     *("get: leave a chunk", "alloc: trim first", "free", "free: loan", "shrink", "trim"),
     *("sweep", "sweep: died with locks", "register", "deregister", "create", "reclaim"),
-    *("memory: create", "memory: reclaim"),
+    *("memory: create", "memory: reclaim", "lock: take", "lock: sweep", "event: set"),
+    *("condition: enter, in a block", "condition: notify", "condition: sweep"),
 ]
 
 
@@ -131,6 +132,14 @@ def test_python_survives_what_c_was_killed_in(program: Path, scenario: str) -> N
 
 # --- Python dies, C survives ------------------------------------------------------------------
 
+
+def lock_of(backend: str, arena: Arena, handle: tuple[int, int] | None = None) -> Any:
+    """Return a lock: the one that *handle* names, or a new one."""
+    lock = core(backend).Lock()
+    lock._attach(arena, *(handle or arena.create_lock(LOCK_PLAIN, 1, 1)))
+    return lock
+
+
 CORE = os.path.dirname(mutex.__file__)
 
 
@@ -159,6 +168,7 @@ class Scene:
         self.file = File()
         self.arena = self.file.create(NATIVE)
         self.queue = queue_of(NATIVE, self.arena, maxsize=50)
+        self.lock = lock_of(NATIVE, self.arena)
         for number in range(3):
             self.queue.put((number, np.full(2000, number)))
 
@@ -219,6 +229,14 @@ class Scene:
             while queue.qsize():
                 queue.get()
             return arena.shrink  # type: ignore[no-any-return]
+        if operation == "lock":
+            lock = lock_of(PURE, arena, self.lock._handle[1:])
+
+            def use() -> None:
+                with lock:
+                    pass
+
+            return use
         assert operation == "alloc"
         return lambda: arena.allocate(5000)
 
@@ -239,6 +257,8 @@ class Scene:
         for _ in range(2):
             self.queue.put((9, np.full(2000, 9)))
             assert self.queue.get(timeout=20)[1][0] == 9
+        assert self.lock.acquire(False)
+        self.lock.release()
         self.arena.shrink()
         stats = self.arena.stats()
         assert stats["participants"] == 1
@@ -246,7 +266,7 @@ class Scene:
 
 
 @pytest.mark.parametrize(
-    "operation", ["put", "put_many", "get", "alloc", "free", "sweep", "register", "shrink"]
+    "operation", ["put", "put_many", "get", "alloc", "free", "sweep", "register", "shrink", "lock"]
 )
 def test_c_survives_what_python_was_killed_in(operation: str) -> None:
     scene = Scene()

@@ -282,12 +282,7 @@ def test_a_waiter_that_dies_takes_no_notify_along() -> None:
         children[0].kill()
         assert joined(children[0]) == [-signal.SIGKILL]
         condition.notify(2)
-    with condition:
-        condition.wait(0.3)  # ticks, and so sweeps
-    with condition:
-        assert condition._sleeping_count.get_value() <= 1
-        condition.notify_all()
-    assert joined(*children[1:]) == [0, 0]
+    assert joined(*children[1:]) == [0, 0]  # one of them in place of the dead one
 
 
 def come(barrier: Any, broken: Any) -> None:
