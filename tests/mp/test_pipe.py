@@ -307,6 +307,48 @@ def test_nothing_is_left_of_a_pipe() -> None:
 # --- Other processes ----------------------------------------------------------------------
 
 
+def write(conn: Any, lock: Any, who: int) -> None:
+    for number in range(EACH):
+        with lock:
+            conn.send((who, number, np.full(SIZES[number % 3], number)))
+
+
+def read(conn: Any, lock: Any, seen: Any) -> None:
+    while True:
+        with lock:
+            item = conn.recv() if seen.qsize() % 2 else pickle.loads(conn.recv_bytes())
+            if item is None:
+                return
+            who, number, array = item
+            assert (array == number).all()
+            seen.put((who, number))
+
+
+EACH = 40
+SIZES = [10, lane.LARGE // 8, 3 * lane.LARGE]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_many_share_the_ends_under_locks(method: str) -> None:
+    context = mp.get_context(method)
+    receiver, sender = context.Pipe(False)
+    locks, seen = (context.Lock(), context.Lock()), context.Queue()
+    writers = [context.Process(target=write, args=(sender, locks[0], who)) for who in range(2)]
+    readers = [context.Process(target=read, args=(receiver, locks[1], seen)) for _ in range(2)]
+    for child in writers + readers:
+        child.start()
+    for child in writers:
+        child.join()
+    for _ in readers:
+        sender.send(None)
+    found = [seen.get(timeout=60) for _ in range(2 * EACH)]
+    for child in readers:
+        child.join()
+    assert seen.empty()
+    for who in range(2):
+        assert [number for one, number in found if one == who] == list(range(EACH))
+
+
 def echo(conn: Any) -> None:
     while (item := conn.recv()) is not None:
         conn.send(item)
