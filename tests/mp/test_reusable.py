@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection
 from typing import Any
 
 import pytest
@@ -29,7 +28,6 @@ def test_idle_workers_leave_and_come_back(method: str) -> None:
     with make(method, idle_timeout=0.05) as pool:
         for number in range(3):
             assert pool.submit(tasks.echo, number).result() == number
-            connection.wait(pool._engine.crew.sentinels())
             while pool._processes:
                 pool._engine.thread.join(0.01)
         assert pool.stats()["respawned"] == 0
