@@ -92,6 +92,10 @@ class Crew:
         """Note that a worker has run its limit of tasks; its end is no accident."""
         self._retired.add(pid)
 
+    def retires(self) -> bool:
+        """Return whether a worker that has run its limit of tasks is about to end."""
+        return bool(self._retired)
+
     def is_retired(self, process: Any) -> bool:
         """Return whether the worker announced its end."""
         return process.pid in self._retired

@@ -54,7 +54,7 @@ class Manager(threading.Thread):
             engine.sender.refill()  # what fits need not be waited for
             if self._wanted():
                 self._collect()
-                self._sleep(0)
+                self._sleep(LOOK_MIN if engine.crew.retires() else 0)
                 pause = LOOK_MIN
             elif engine.pending or time.monotonic() < worked + DEEP_SLEEP:
                 self._sleep(pause)
@@ -105,15 +105,18 @@ class Manager(threading.Thread):
     # --- Results ----------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        """Collect for a tick, as long as nobody else does and somebody watches."""
+        """Collect for a tick, as long as nobody else does, somebody watches and no worker retires.
+
+        Its place is to be filled as soon as it has ended.
+        """
         engine = self.engine
         if not engine.collector.try_take():
-            engine.bell.wait(LOOK_MIN)
+            self._sleep(LOOK_MIN)
             return
         try:
             tick = engine.limits.patience(TICK) or 0.0
             end = time.monotonic() + tick
-            while self._wanted() and time.monotonic() < end:
+            while self._wanted() and time.monotonic() < end and not engine.crew.retires():
                 engine.collector.take_some(tick / 2)
                 engine.deliver()
         finally:
