@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -234,7 +235,8 @@ def test_idle_workers_that_die_are_replaced(method: str) -> None:
             os.kill(process.pid, signal.SIGKILL)
             process.join()
         assert pool.map(abs, [-1] * 10, 1) == [1] * 10
-        assert len(pool._pool) == 2
+        while len(pool._pool) < 2:  # one of them may have done it alone
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("method", METHODS)
