@@ -12,8 +12,8 @@ import pytest
 from tests.support.leaks import children
 from tests.support.programs import ROOT
 
-pytestmark = pytest.mark.recipes
-TIMEOUT = 110
+pytestmark = [pytest.mark.recipes, pytest.mark.timeout(300)]  # loading these libraries takes long
+TIMEOUT = 280
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 
 
