@@ -6,6 +6,9 @@ import asyncio
 import gc
 import inspect
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, as_completed
@@ -362,3 +365,29 @@ def test_decorated_functions_of_an_interactive_session(method: str) -> None:
     print(factorial(5))
     """
     assert run_python(program, method).stdout == "120\n"
+
+
+INTERRUPTED = """
+import sys, time
+import zeroipc.mp as mp
+
+def slow():
+    print("running", flush=True)
+    time.sleep(1000)
+
+mp.Function(slow, workers=2, mp_context=mp.get_context("fork"))()
+"""
+
+
+def test_ctrl_c_in_the_first_call_ends_the_program() -> None:
+    """By the signal, as it should, and without a word from the workers."""
+    command = [sys.executable, "-c", INTERRUPTED]
+    with subprocess.Popen(
+        command, stdout=-1, stderr=-1, text=True, start_new_session=True
+    ) as program:
+        assert program.stdout
+        assert program.stdout.readline() == "running\n"
+        os.killpg(program.pid, signal.SIGINT)
+        _, errors = program.communicate()
+    assert program.returncode == -signal.SIGINT
+    assert errors.count("Traceback") == 1

@@ -172,9 +172,9 @@ def _numbers(future: TaskFuture[Any]) -> str:
 def prepare_for_interrupts() -> None:
     """Load what the death of a worker needs before a Ctrl-C can cause it.
 
-    What is loaded after a Ctrl-C makes Python 3.11 forget that it has to end by SIGINT.
+    What is loaded after a Ctrl-C makes Python before 3.13 forget that it has to end by SIGINT.
     """
-    if sys.version_info < (3, 12):
+    if sys.version_info < (3, 13):
         importlib.import_module("concurrent.futures.process")
 
 

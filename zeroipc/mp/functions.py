@@ -37,6 +37,7 @@ from ..errors import ClosedError
 from . import function_served as served
 from .calls import Packer
 from .context import _default_context
+from .deaths import prepare_for_interrupts
 from .executor import WORKERS_MAX
 from .function_client import ClientEngine, Link
 from .function_owner import ServingEngine
@@ -247,6 +248,7 @@ class Function(Generic[T]):
             self._token, self._link = other.token, other.link
             _known[self._token] = self
             return ClientEngine(other.link)
+        prepare_for_interrupts()
         try:
             engine._start()
         except BaseException:
