@@ -34,7 +34,6 @@ static inline void lock_fill(zi_view *view, uint32_t slot, uint32_t kind, uint32
     lock->block = ZI_NONE;
     lock->capacity = ZI_WAITERS_INLINE;
     holding_set(view, slot);
-    ZI_POINT("lock.before_used");
     ZI_STORE(lock->used, ZI_ROLE_LOCK);
 }
 
@@ -78,7 +77,6 @@ static inline int take_locked(zi_view *view, zi_lock *lock, uint64_t thread)
     }
     lock->thread = thread;
     lock->count = 1;
-    ZI_POINT("take.before_commit");
     /* [lock.holder] release; pairs with the acquire in lock_is_free and in every visit. */
     ZI_STORE(lock->holder, view->me);
     return 0;
@@ -95,7 +93,6 @@ static inline zi_status lock_take(zi_view *view, uint32_t slot, uint32_t generat
     if (status == ZI_OK && !lock_is_free(lock)) status = ZI_EMPTY;
     if (status == ZI_OK) wake = take_locked(view, lock, thread);
     queue_unlock(view, slot);
-    ZI_POINT("take.before_wake");
     if (wake) wait_wake(&lock->seq, 1);
     return status;
 }
@@ -116,12 +113,10 @@ static inline zi_status lock_give(zi_view *view, uint32_t slot, uint32_t generat
     } else if (status == ZI_OK) {
         if (lock->holder == 0) status = ZI_FULL;
         ZI_STORE(lock->died, 0);
-        ZI_POINT("give.before_commit");
         ZI_STORE(lock->holder, 0);
     }
     if (status == ZI_OK) wake = wake_decide(&lock->seq, &lock->waiters, &lock->pending);
     queue_unlock(view, slot);
-    ZI_POINT("give.before_wake");
     if (wake) wait_wake(&lock->seq, 1);
     return status;
 }
@@ -155,7 +150,6 @@ static inline zi_status lock_await(zi_view *view, uint32_t slot, uint64_t deadli
     }
     uint32_t seq = wake_announce(&lock->seq, &lock->waiters, &lock->pending);
     queue_unlock(view, slot);
-    ZI_POINT("await.announced");
     zi_status slept = wait_sleep(&lock->seq, seq, deadline);
     if (queue_lock(view, slot, zi_now() + ZI_TICK_NS) == ZI_OK) {
         wake_retract(&lock->waiters, &lock->pending);
@@ -179,12 +173,10 @@ static inline zi_status event_set(zi_view *view, uint32_t slot, uint32_t generat
         lock->cpu = zi_this_cpu();
         /* [event.value] release; pairs with the acquire in event_is_set. */
         ZI_STORE(lock->value, value);
-        ZI_POINT("event.before_seq");
         if (wake) ZI_STORE(lock->seq, lock->seq + 1);
     }
     wake = wake && lock->waiters != 0;
     queue_unlock(view, slot);
-    ZI_POINT("event.before_wake");
     if (wake) wait_wake(&lock->seq, INT32_MAX);
     return status;
 }
@@ -206,7 +198,6 @@ static inline zi_status event_await(zi_view *view, uint32_t slot, uint32_t seq, 
     if (!set) lock->waiters++;
     queue_unlock(view, slot);
     if (set) return ZI_OK;
-    ZI_POINT("event.announced");
     zi_status slept = wait_sleep(&lock->seq, seq, deadline);
     if (queue_lock(view, slot, zi_now() + ZI_TICK_NS) == ZI_OK) {
         if (lock->waiters != 0) lock->waiters--;

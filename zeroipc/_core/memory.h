@@ -34,7 +34,6 @@ static inline void memory_fill(zi_view *view, uint32_t slot, uint64_t nbytes, ui
     else
         view->blocks[block].queue = slot;
     holding_set(view, slot);
-    ZI_POINT("memory.before_used");
     ZI_STORE(memory->used, ZI_ROLE_MEMORY);
     if (block != ZI_NONE) ZI_STORE(view->blocks[block].owner, (uint32_t)ZI_QUEUED);
 }

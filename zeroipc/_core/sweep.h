@@ -88,7 +88,6 @@ static inline int sweep_lock(zi_view *view, uint32_t slot, uint32_t dead, uint64
     uint32_t bits = 0;
     if (lock->used == ZI_ROLE_LOCK && lock->holder == dead) {
         ZI_STORE(lock->died, 1);
-        ZI_POINT("sweep.before_free");
         ZI_STORE(lock->holder, 0);
         wake = wake_decide(&lock->seq, &lock->waiters, &lock->pending);
     }

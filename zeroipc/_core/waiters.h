@@ -50,7 +50,6 @@ static inline void waiters_move(zi_view *view, uint32_t slot, uint32_t spare)
     memcpy(block_bytes(view, spare), waiters_table(view, lock), nbytes);
     memset(block_bytes(view, spare) + nbytes, 0, room - nbytes);
     view->blocks[spare].queue = slot;
-    ZI_POINT("waiters.before_move");
     ZI_STORE(lock->block, spare);
     ZI_STORE(lock->capacity, room / (uint32_t)sizeof(zi_waiter));
     ZI_STORE(view->blocks[spare].owner, (uint32_t)ZI_QUEUED);
@@ -87,7 +86,6 @@ static inline zi_status waiter_visit(zi_view *view, uint32_t slot, uint32_t gene
         zi_waiter *waiter = &waiters_table(view, lock)[*index];
         waiter->owner = view->me;
         waiter->ticket = lock->tickets++;
-        ZI_POINT("waiter.before_waiting");
         ZI_STORE(waiter->state, ZI_WAITER_WAITING);
     }
     queue_unlock(view, slot);
@@ -130,7 +128,6 @@ static inline uint32_t waiters_pick(zi_view *view, zi_lock *lock, uint64_t count
     uint32_t bits = 0, index;
     while (count-- != 0 && (index = waiters_oldest(view, lock)) != ZI_NONE) {
         ZI_STORE(table[index].state, ZI_WAITER_NOTIFIED);
-        ZI_POINT("notify.picked");
         bits |= waiter_bit(index);
     }
     /* [lock.seq] release; pairs with the acquire in waiter_sleep: who sees it sees its state. */
@@ -167,7 +164,6 @@ static inline zi_status waiters_notify(zi_view *view, uint32_t slot, uint32_t ge
     status = lock_check(view, lock, generation);
     if (status == ZI_OK) bits = count >= lock->capacity ? waiters_pick_all(view, lock) : waiters_pick(view, lock, count);
     queue_unlock(view, slot);
-    ZI_POINT("notify.before_wake");
     if (bits && owed) *owed |= bits;
     if (bits && !owed) wait_wake_some(&lock->seq, bits);
     return status;
@@ -197,7 +193,7 @@ static inline zi_status waiter_sleep(zi_view *view, uint32_t slot, uint32_t inde
 {
     zi_lock *lock = lock_at(view, slot);
     uint32_t seq = ZI_LOAD(lock->seq);
-    if (waiters_table(view, lock)[index].state != ZI_WAITER_WAITING) return ZI_OK;
+    if (ZI_LOAD(waiters_table(view, lock)[index].state) != ZI_WAITER_WAITING) return ZI_OK;
     if (first && wait_spin_word(&lock->seq, seq, &lock->cpu)) return ZI_OK;
     return wait_sleep_as(&lock->seq, seq, waiter_bit(index), deadline);
 }
@@ -226,7 +222,6 @@ static inline uint32_t waiters_strike(zi_view *view, zi_lock *lock, uint32_t dea
     for (uint32_t index = 0; index < lock->capacity; index++) {
         if (table[index].state != ZI_WAITER_NOTIFIED || table[index].owner != dead) continue;
         bits |= waiters_pick(view, lock, 1);
-        ZI_POINT("strike.passed");
         ZI_STORE(table[index].state, ZI_WAITER_NONE);
     }
     return bits;
