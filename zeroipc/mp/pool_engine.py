@@ -4,9 +4,9 @@
 
 - **Task**: what a future is to an executor. When it is done it hands its outcome to its job.
 - **Feeder**: a thread for each `imap` over an iterable that runs code of the user's, which may
-  block or raise. It draws an item when the items before it have gone into shared memory: what
-  the pool has drawn and not begun is bounded, as by the standard library's pipe. While
-  arrays fill half of the arena and nobody fetches results, it waits for that as well.
+  block or raise. It draws an item when those before it have gone into shared memory, but for a
+  few small ones: what the pool has drawn and not begun is bounded, as by the standard library's
+  pipe. While arrays fill half of the arena and nobody fetches results, it waits for that as well.
 """
 
 from __future__ import annotations
