@@ -58,6 +58,8 @@ for setter in (ours, theirs):
         raise AssertionError("set twice")
 theirs.set_start_method("fork", force=True)
 assert ours.get_start_method() == "fork"
+theirs.set_start_method("spawn", force=True)
+assert ours.get_all_start_methods() == theirs.get_all_start_methods()
 ours.set_start_method(None, force=True)
 assert theirs.get_start_method(allow_none=True) is None
 ours.get_context()

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 
 from .._backend import transport as core
+from .._rlock import RLock
 from . import transport
 from .handed import Handed
 
@@ -68,7 +68,7 @@ class Shelf:
     """Where this process takes its next cells from."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._taking = False
         self._nbytes = FIRST
         self._memory: SharedMemory | None = None

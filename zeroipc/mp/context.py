@@ -211,6 +211,10 @@ class DefaultContext(SharedMemoryContext, standard.DefaultContext):
         """
         return standard._default_context.get_start_method(allow_none)
 
+    def get_all_start_methods(self) -> list[str]:
+        """Return the names of the start methods there are, this system's default first."""
+        return standard._default_context.get_all_start_methods()
+
 
 class SpawnContext(SharedMemoryContext, standard.SpawnContext):
     """Starts a fresh interpreter."""
