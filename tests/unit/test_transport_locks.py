@@ -199,11 +199,11 @@ def test_a_dead_waiter_takes_no_notify_along(maker: str, user: str) -> None:
     os.kill(waiting.children[0], signal.SIGKILL)
     assert killed(waiting.children[0])
     waiting.notify()  # it picks the dead one, which nobody has missed yet
-    assert waiting.pair.arena.sweep() == 1
+    waiting.pair.arena.sweep()  # unless one who waits has done so
     assert ended_well(waiting.children[1])
     os.kill(waiting.children[2], signal.SIGKILL)
     assert killed(waiting.children[2])
-    assert waiting.pair.arena.sweep() == 1
+    waiting.pair.arena.sweep()
     assert waiting.condition._waiting() == 0
     assert waiting.condition._lost == 1
 
