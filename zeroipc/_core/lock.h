@@ -170,7 +170,7 @@ static inline zi_status event_set(zi_view *view, uint32_t slot, uint32_t generat
     status = lock_check(view, lock, generation);
     int wake = status == ZI_OK && value && !lock->value;
     if (status == ZI_OK) {
-        lock->cpu = zi_this_cpu();
+        if (value) lock->cpu = zi_this_cpu(); /* who clears it is the one who waits */
         /* [event.value] release; pairs with the acquire in event_is_set. */
         ZI_STORE(lock->value, value);
         if (wake) ZI_STORE(lock->seq, lock->seq + 1);

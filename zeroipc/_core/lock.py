@@ -226,7 +226,8 @@ def event_set(view: View, slot: int, generation: int, value: int, deadline: int)
         status = lock_check(view, lock, generation)
         if status is OK:
             new = value and not lock.value
-            lock.cpu = this_cpu()
+            if value:  # who clears it is the one who waits
+                lock.cpu = this_cpu()
             # [event.value] release; pairs with the acquire in event_is_set.
             lock.value = value
             if new:
