@@ -310,7 +310,7 @@ def test_a_task_that_was_cut_short_is_put_once(arena: Any) -> None:
         queue._put_task(tasks[-1])
         assert queue.get_many(2) == [tasks[-1]]
     assert queue.get_many(2) == [tasks[-1]]
-    assert len(tasks) > 50
+    assert len(tasks) > 30
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
