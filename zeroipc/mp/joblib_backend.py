@@ -15,6 +15,7 @@ that large arrays arrive writable, each worker's own, and that a killed worker i
 from __future__ import annotations
 
 import multiprocessing
+import queue
 import threading
 import warnings
 from concurrent.futures import Future
@@ -152,6 +153,8 @@ class ZeroIPCBackend(AutoBatchingMixin, ParallelBackendBase):
     def start_call(self) -> None:
         """Begin a call; what it shares is copied anew, for it may have changed."""
         self._failed = None
+        # What an aborted call had not sent yet joblib would send in this one (1.6 does).
+        self.parallel._ready_batches = queue.Queue()
         self._sharing = Sharing(*self._share_from)
 
     def stop_call(self) -> None:
