@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from ._calls import Call, Outcome
+from ._core.signals import held_back
 from ._core.status import Status
 
 Settle = Callable[["Future[Any]", Outcome], None]
@@ -44,7 +45,8 @@ class Collector:
             self._pending[call] = future
             if not self._running:
                 self._running = True
-                threading.Thread(target=self._run, name="zeroipc-calls", daemon=True).start()
+                with held_back():
+                    threading.Thread(target=self._run, name="zeroipc-calls", daemon=True).start()
         return future
 
     def _run(self) -> None:

@@ -8,6 +8,7 @@ from .alloc import arena_trim
 from .arena import View
 from .orphan import servants
 from .shrink import queues_shrink
+from .signals import held_back
 
 KEEP = 24 << 20
 """Free bytes that stay warm when all is idle."""
@@ -31,7 +32,8 @@ class Trimmer:
         if self._thread is None and not self._stop.is_set():
             self._thread = threading.Thread(target=self._run, name="zeroipc-trim", daemon=True)
             try:
-                self._thread.start()
+                with held_back():
+                    self._thread.start()
             except RuntimeError:  # the interpreter is shutting down
                 self._thread = None
 

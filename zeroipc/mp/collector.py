@@ -17,7 +17,7 @@ from collections import deque
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .signals import is_from_handler
+from .._core.signals import is_from_handler
 from .worker import Failed, Ready, Retired
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import select
 import signal
 from typing import TYPE_CHECKING, Any
 
+from .._core.signals import held_back
 from .._rlock import RLock
-from .signals import held_back
 from .threads import environment
 from .worker import Start, run_worker
 

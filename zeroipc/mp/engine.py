@@ -19,7 +19,7 @@ Signals: handlers run in the main thread, in the midst of all this, and may rais
 are changed in an order that leaves no future unreachable; a role is taken inside the
 `try` that gives it back, and a loop in it is a function of its own, because Python 3.13
 guards no jump back; what a queue gives goes into a list in one step. They are held back
-while processes and threads are started (signals.py). Only a handler that raises amid
+while processes and threads are started (_core/signals.py). Only a handler that raises amid
 unpickling can lose a result: what was sent is put on `doubtful` then, and the manager
 finds out.
 """
@@ -36,6 +36,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._core.owner import owner_start_time
+from .._core.signals import held_back
 from .._rlock import RLock
 from ..errors import NestedCallError
 from .bell import Bell
@@ -49,7 +50,6 @@ from .limits import Limits
 from .manager import Manager
 from .queues import SimpleQueue, TaskQueue
 from .sender import Sender
-from .signals import held_back
 from .worker import Start, run_call
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from .._core.signals import held_back
 from ..errors import TaskTimeoutError
 from .futures import name_of
-from .signals import held_back
 from .terms import Terms
 
 if TYPE_CHECKING:

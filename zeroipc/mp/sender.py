@@ -12,10 +12,10 @@ from collections import deque
 from concurrent.futures._base import PENDING, RUNNING
 from typing import TYPE_CHECKING, Any
 
+from .._core.signals import is_from_handler
 from ..errors import NestedCallError, ShmFullError, UnpicklableError
 from .batches import Batch
 from .futures import SENDING, UNSENT, TaskFuture
-from .signals import is_from_handler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,6 +17,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from .._core.pickling import unpicklable
+from .._core.signals import held_back
 from ..errors import ClosedError, ShmFullError
 
 PAUSE = 0.05
@@ -107,7 +108,8 @@ class Spill:
                 run = threading.Thread(
                     target=self._run, args=(queue,), name="zeroipc-spill", daemon=True
                 )
-                run.start()
+                with held_back():
+                    run.start()
 
     def join(self) -> None:
         """Wait until nothing is left here, or it was abandoned."""

@@ -21,6 +21,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from .._core.signals import held_back
 from .._rlock import RLock
 from .line import Line
 
@@ -55,7 +56,8 @@ class Watch:
         self._turned = threading.Event()  # set while not ready
         self._fd = -1
         self._line = Line()
-        threading.Thread(target=self._run, name="zeroipc-bridge", daemon=True).start()
+        with held_back():
+            threading.Thread(target=self._run, name="zeroipc-bridge", daemon=True).start()
 
     def _run(self) -> None:
         while not self._handle._closed:
