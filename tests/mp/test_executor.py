@@ -702,3 +702,19 @@ def test_a_worker_that_cannot_be_replaced_breaks_the_executor(
         with pytest.raises(BrokenProcessPool) as caught:
             futures[1].result()
     assert "no more processes" in str(caught.value.__cause__)
+
+
+KEPT: list[Any] = []
+
+
+def leave_open(number: int) -> None:
+    KEPT.append(zeroipc.mp.ProcessPoolExecutor(2))
+    assert KEPT[0].submit(abs, -number).result() == number
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_child_that_leaves_an_executor_open_ends(method: str) -> None:
+    child = zeroipc.mp.get_context(method).Process(target=leave_open, args=(7,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0

@@ -13,8 +13,8 @@ What is added, all of it off by default, is in docs/executor.md.
 
 from __future__ import annotations
 
-import weakref
 from concurrent.futures import Executor
+from multiprocessing import util
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._backend import transport as core
@@ -116,7 +116,8 @@ class ProcessPoolExecutor(Executor):
             inner_threads,
         )
         self._terms = self._check_terms(Terms(None, retries)) if retries else None
-        weakref.finalize(self, engine.close, False).atexit = False
+        # At the end of a child of multiprocessing too, before it joins its own children, workers.
+        util.Finalize(self, engine.close, (False,), exitpriority=100)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> TaskFuture[T]:
         """Schedule `fn(*args, **kwargs)`; return its future.

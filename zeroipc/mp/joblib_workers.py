@@ -85,12 +85,9 @@ class Recipe(NamedTuple):
     def make(self) -> ProcessPoolExecutor:
         """Return a new executor."""
         packed = cloudpickle.dumps((self.initializer, self.initargs))
-        executor = ProcessPoolExecutor(
+        return ProcessPoolExecutor(
             self.n_jobs, _FreshContext(), prepare_worker, (dict(self.env), packed)
         )
-        # A child of multiprocessing joins its own children before it runs what is atexit.
-        util.Finalize(executor, executor._engine.close, (False,), exitpriority=100)
-        return executor
 
 
 def prepare_worker(env: dict[str, str], packed: bytes) -> None:
