@@ -128,6 +128,26 @@ def test_what_can_never_fit_fails_its_future() -> None:
     )
 
 
+def test_a_task_waits_a_moment_for_memory_that_others_have() -> None:
+    run_python(
+        SMALL_ARENA
+        + """
+    from zeroipc.mp import sender
+    sender.PATIENCE = 60
+    assert pool.submit(tasks.echo, 1).result() == 1
+    held = zeroipc.mp.empty(40 * MB, np.uint8)
+    future = pool.submit(np.max, np.full(12 * MB, 7, np.uint8))
+    del held
+    assert future.result() == 7
+    sender.PATIENCE = 0.1
+    held = zeroipc.mp.empty(40 * MB, np.uint8)
+    error = pool.submit(np.max, np.full(12 * MB, 7, np.uint8)).exception()
+    assert type(error) is ShmFullError and error.asked >= 12 * MB, repr(error)
+    pool.shutdown()
+    """
+    )
+
+
 def test_arguments_go_back_when_the_task_has_run(pool: Any) -> None:
     arena = transport.home().arena
     pool.submit(tasks.echo, 1).result()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections import deque
 from concurrent.futures._base import PENDING, RUNNING
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ SMALL_NBYTES = 4096
 RING_TASKS = 256
 RING_NBYTES = 4 << 20
 """Most tasks, and their bytes, in the ring; but always enough to keep the workers busy."""
+PATIENCE = 1.0
+"""Seconds to look for room when no task is out whose end would make some: a worker lets go of
+its arguments a moment after its result is there."""
 
 
 class Sender:
@@ -50,6 +54,7 @@ class Sender:
         self._orphans: dict[int, Any] = {}
         self._sent: deque[tuple[TaskFuture[Any], tuple[int, int]]] = deque()
         self._task: tuple[Any, ...] | None = None
+        self._full_since: float | None = None
 
     def refill(self) -> None:
         """Move the backlog into the ring, as far as there is room; nothing before the start."""
@@ -148,8 +153,8 @@ class Sender:
 
     def _fail(self, future: TaskFuture[Any] | None, error: Exception) -> bool:
         """Deal with a task that could not be sent; whether to go on with the next."""
-        if future is None or (isinstance(error, ShmFullError) and self.by_item):
-            return False  # their end frees memory
+        if future is None or (isinstance(error, ShmFullError) and self._may_fit(error)):
+            return False  # the manager tries again
         self._task = None
         if isinstance(future, Batch):
             with self.engine.lock:
@@ -161,6 +166,14 @@ class Sender:
         self.engine.end(future, None, _outcome(future, error))
         self.engine.collector.nudge()
         return True
+
+    def _may_fit(self, error: ShmFullError) -> bool:
+        """Return whether there may be room soon for what has found none."""
+        now = time.monotonic()
+        if self.by_item or self._full_since is None:
+            self._full_since = now
+        limit: int = self.engine.tasks._handle[0].limit
+        return bool(self.by_item) or (error.asked <= limit and now < self._full_since + PATIENCE)
 
     def note(self) -> None:
         """Note which tasks were sent; they leave the backlog. The manager's as well."""
@@ -176,6 +189,7 @@ class Sender:
     def _note(self, future: TaskFuture[Any], item: int, nbytes: int) -> None:
         future.call = None
         future.item = item
+        self._full_since = None
         if future.number in self.engine.pending and item not in self.by_item:
             future.nbytes = nbytes
             self.nbytes += nbytes
