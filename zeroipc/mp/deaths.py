@@ -28,6 +28,7 @@ import sys
 from concurrent.futures._base import BrokenExecutor
 from typing import TYPE_CHECKING, Any
 
+from .._core.signals import held_back
 from .crew import obituary
 from .futures import name_of
 from .worker import INTERRUPTED
@@ -174,8 +175,9 @@ def prepare_for_interrupts() -> None:
 
     What is loaded after a Ctrl-C makes Python before 3.13 forget that it has to end by SIGINT.
     """
-    if sys.version_info < (3, 13):
-        importlib.import_module("concurrent.futures.process")
+    if sys.version_info < (3, 13) and "concurrent.futures.process" not in sys.modules:
+        with held_back():  # the import has callbacks, in which a handler's exception is lost
+            importlib.import_module("concurrent.futures.process")
 
 
 def broken(what: str, cause: BaseException | None) -> BaseException:

@@ -6,7 +6,6 @@ backlog is only a reference to the caller's arguments.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import time
 from collections import deque
@@ -112,18 +111,27 @@ class Sender:
     def _begin(self) -> list[TaskFuture[Any]]:
         """Return the tasks to be sent next."""
         batch: list[TaskFuture[Any]] = []
-        with self.engine.lock, contextlib.suppress(IndexError):  # there are no more
-            for place in range(BURST):  # by number: signal handlers may submit meanwhile
-                future = self.backlog[place]
-                if future.call is None:
-                    break
-                future.item = SENDING  # before the look: from now on nobody cancels it
-                if future._state != PENDING:
+        with self.engine.lock:
+            # By number: signal handlers may submit meanwhile, and send some of these.
+            for place in range(min(BURST, len(self.backlog))):
+                future = self._waiting(place)
+                if future is None:
                     break
                 batch.append(future)
             if not batch and self.backlog:
                 self.backlog.popleft()
         return batch
+
+    def _waiting(self, place: int) -> TaskFuture[Any] | None:
+        """Return the task there, which nobody can cancel any more; None: it is not to be sent."""
+        try:
+            future = self.backlog[place]
+        except IndexError:
+            return None
+        if future.call is None:
+            return None
+        future.item = SENDING  # before the look
+        return future if future._state == PENDING else None
 
     def _messages(self, batch: list[TaskFuture[Any]]) -> Iterator[tuple[Any, ...]]:
         """Yield what is put for each task, as long as they are small."""
@@ -144,6 +152,8 @@ class Sender:
     def _end(self, batch: list[TaskFuture[Any]]) -> TaskFuture[Any] | None:
         """Note what was sent; return the first that was not."""
         self.note()
+        if batch and batch[-1].item != SENDING and not self._orphans:
+            return None  # they are sent in order
         with self.engine.lock:
             left = [future for future in batch if future.item == SENDING]
             for future in left:
