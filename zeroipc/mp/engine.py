@@ -224,8 +224,7 @@ class Engine:
             self._starting = True
             try:
                 self.tasks, self.results = self.make_queues()
-                for _ in range(self.first_workers):
-                    self.crew.grow(self.crew.size)
+                self._hire_first()
                 self.bell.hang()
                 self.sender.refill()  # a worker gets to work while the thread starts
                 self._start_manager()
@@ -237,6 +236,10 @@ class Engine:
                 raise
             finally:
                 self._starting = False
+
+    def _hire_first(self) -> None:
+        for _ in range(self.first_workers):
+            self.crew.grow(self.crew.size)
 
     def _start_manager(self) -> None:
         with held_back() as mask:

@@ -89,11 +89,14 @@ class Limits:
 
     def running(self) -> dict[int, TaskFuture[Any]]:
         """Return what the workers have, at some moment, by its number in the ring."""
+        with self.engine.lock:
+            return self._claimed()
+
+    def _claimed(self) -> dict[int, TaskFuture[Any]]:
         engine = self.engine
-        with engine.lock:
-            claims = [engine.tasks._claim(number) for number in engine.crew.numbers()]
-            sent = engine.sender.by_item
-            return {item: sent[item] for item in claims if item in sent}
+        claims = [engine.tasks._claim(number) for number in engine.crew.numbers()]
+        sent = engine.sender.by_item
+        return {item: sent[item] for item in claims if item in sent}
 
     # --- Ending -----------------------------------------------------------------------------
 

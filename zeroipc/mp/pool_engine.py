@@ -175,8 +175,7 @@ class PoolEngine(Engine):
             if self.broken is not None or self.closing:
                 self._refuse()
             before, self.count = self.count, self.count + len(tasks)
-            for number, task in enumerate(tasks, before):
-                task.number = number
+            _number(tasks, before)
             self.sender.backlog.extend(tasks)  # type: ignore[arg-type]
             self.pending.update(zip(range(before, self.count), tasks, strict=True))  # type: ignore[arg-type]
             if tasks and tasks[0]._watch:
@@ -232,15 +231,19 @@ class PoolEngine(Engine):
         with self.lock:
             self.broken = self.broken or ClosedError("the pool was terminated")
             self.sender.backlog.clear()
-            for job in list(self.jobs.values()):
-                job.abandon(self.broken)
-            for task in list(self.pending.values()):
-                self.end(task, None, self.broken)
+            self._abandon_all(self.broken)
         for feeder in list(self._feeders):
             feeder.stop()
         self.collector.nudge()
         self.bell.ring()
         self.join()
+
+    def _abandon_all(self, error: BaseException) -> None:
+        """Have every job and task end with an error. Needs the lock."""
+        for job in list(self.jobs.values()):
+            job.abandon(error)
+        for task in list(self.pending.values()):
+            self.end(task, None, error)
 
     def join(self) -> None:
         """Wait for the end of all threads, but for a feeder that sticks in the user's code."""
@@ -322,3 +325,8 @@ class Feeder(threading.Thread):
         """Wait for its end, unless it sticks in the user's code."""
         while self is not threading.current_thread() and self.is_alive() and not self._drawing:
             self.join(ROOM_LOOK)
+
+
+def _number(tasks: Sequence[PoolTask], start: int) -> None:
+    for number, task in enumerate(tasks, start):
+        task.number = number

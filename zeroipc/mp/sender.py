@@ -110,16 +110,21 @@ class Sender:
 
     def _begin(self) -> list[TaskFuture[Any]]:
         """Return the tasks to be sent next."""
-        batch: list[TaskFuture[Any]] = []
         with self.engine.lock:
-            # By number: signal handlers may submit meanwhile, and send some of these.
-            for place in range(min(BURST, len(self.backlog))):
-                future = self._waiting(place)
-                if future is None:
-                    break
-                batch.append(future)
+            batch = self._first()
             if not batch and self.backlog:
                 self.backlog.popleft()
+        return batch
+
+    def _first(self) -> list[TaskFuture[Any]]:
+        """Return the first tasks of the backlog that can be sent. Needs the lock."""
+        batch: list[TaskFuture[Any]] = []
+        # By number: signal handlers may submit meanwhile, and send some of these.
+        for place in range(min(BURST, len(self.backlog))):
+            future = self._waiting(place)
+            if future is None:
+                break
+            batch.append(future)
         return batch
 
     def _waiting(self, place: int) -> TaskFuture[Any] | None:
@@ -155,9 +160,7 @@ class Sender:
         if batch and batch[-1].item != SENDING and not self._orphans:
             return None  # they are sent in order
         with self.engine.lock:
-            left = [future for future in batch if future.item == SENDING]
-            for future in left:
-                future.item = UNSENT
+            left = _take_back(batch)
             self._orphans.clear()
         return left[0] if left else None
 
@@ -190,11 +193,14 @@ class Sender:
         if not self._sent:
             return
         with self.engine.lock:
-            while self._sent:
-                entry = self._sent[0]
-                self._note(entry[0], *entry[1])
-                if self._sent and self._sent[0] is entry:  # a signal handler may have come here
-                    self._sent.popleft()
+            self._note_all()
+
+    def _note_all(self) -> None:
+        while self._sent:
+            entry = self._sent[0]
+            self._note(entry[0], *entry[1])
+            if self._sent and self._sent[0] is entry:  # a signal handler may have come here
+                self._sent.popleft()
 
     def _note(self, future: TaskFuture[Any], item: int, nbytes: int) -> None:
         future.call = None
@@ -238,6 +244,14 @@ class Sender:
         self._sent.clear()
         self.backlog.clear()
         self.by_item.clear()
+
+
+def _take_back(batch: list[TaskFuture[Any]]) -> list[TaskFuture[Any]]:
+    """Return those that were not sent; they can be cancelled again."""
+    left = [future for future in batch if future.item == SENDING]
+    for future in left:
+        future.item = UNSENT
+    return left
 
 
 def _outcome(future: TaskFuture[Any], error: Exception) -> BaseException:

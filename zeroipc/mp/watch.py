@@ -71,12 +71,15 @@ class Watch:
     def update(self) -> None:
         """Look at the queue, and tell if it has become ready or is so no longer."""
         with self._lock:
-            while not self._handle._closed and self._poll(0) != self._ready:
-                self._turn()
+            self._follow()
             if self._line and self._handle._closed:
                 self._line.call(sys.maxsize)
             elif self._line and self._ready:  # by a shutdown too, which leaves no place
                 self._line.call(max(1, self._places()))
+
+    def _follow(self) -> None:
+        while not self._handle._closed and self._poll(0) != self._ready:
+            self._turn()
 
     def _turn(self) -> None:
         # The descriptor first: should a signal handler turn it in between, `update` sees it.
