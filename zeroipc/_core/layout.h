@@ -566,11 +566,11 @@ typedef struct zi_lock {
     uint64_t thread;
     /* how often the holder has it, of a recursive lock */
     uint32_t count;
-    /* of a semaphore, what is left; of an event, whether it is set */
+    /* of a semaphore, what is left; of an event, whether it is set; see `cpu` */
     uint32_t value;
     /* of a semaphore */
     uint32_t maxvalue;
-    /* CPU that changed it last: a hint for spinning */
+    /* CPU that changed it last: a hint; of a condition, `value` has the one before */
     uint32_t cpu;
     /* how many waiters of a condition there ever were */
     uint64_t tickets;

@@ -121,6 +121,20 @@ static inline uint32_t waiters_oldest(const zi_view *view, const zi_lock *lock)
 
 static inline uint32_t waiter_bit(uint32_t index) { return (uint32_t)1 << index % 32; }
 
+/* Under Q: note on which CPU who notifies is, and the one before: of two that take turns, the
+ * one that waits has notified last. */
+static inline void notifier_note(zi_lock *lock)
+{
+    ZI_STORE(lock->value, lock->cpu);
+    lock->cpu = zi_this_cpu();
+}
+
+/* Where the CPU is noted of whoever may notify next: another than ours, if there is one. */
+static inline const uint32_t *notifier_cpu(const zi_lock *lock)
+{
+    return ZI_LOAD(lock->cpu) == zi_this_cpu() ? &lock->value : &lock->cpu;
+}
+
 /* Under Q: notify the oldest *count*.  Returns the bits to wake, after the unlock. */
 static inline uint32_t waiters_pick(zi_view *view, zi_lock *lock, uint64_t count)
 {
@@ -132,7 +146,7 @@ static inline uint32_t waiters_pick(zi_view *view, zi_lock *lock, uint64_t count
     }
     /* [lock.seq] release; pairs with the acquire in waiter_sleep: who sees it sees its state. */
     if (bits) ZI_STORE(lock->seq, lock->seq + 1);
-    lock->cpu = zi_this_cpu();
+    notifier_note(lock);
     return bits;
 }
 
@@ -147,7 +161,7 @@ static inline uint32_t waiters_pick_all(zi_view *view, zi_lock *lock)
         bits |= waiter_bit(index);
     }
     if (bits) ZI_STORE(lock->seq, lock->seq + 1);
-    lock->cpu = zi_this_cpu();
+    notifier_note(lock);
     return bits;
 }
 
@@ -194,7 +208,7 @@ static inline zi_status waiter_sleep(zi_view *view, uint32_t slot, uint32_t inde
     zi_lock *lock = lock_at(view, slot);
     uint32_t seq = ZI_LOAD(lock->seq);
     if (ZI_LOAD(waiters_table(view, lock)[index].state) != ZI_WAITER_WAITING) return ZI_OK;
-    if (first && wait_spin_word(&lock->seq, seq, &lock->cpu)) return ZI_OK;
+    if (first && wait_spin_word(&lock->seq, seq, notifier_cpu(lock))) return ZI_OK;
     return wait_sleep_as(&lock->seq, seq, waiter_bit(index), deadline);
 }
 

@@ -196,6 +196,20 @@ def waiter_bit(index: int) -> int:
     return 1 << index % 32
 
 
+def notifier_note(lock: SharedLock) -> None:
+    """Under Q: note on which CPU who notifies is, and the one before.
+
+    Of two that take turns, the one that waits has notified last.
+    """
+    lock.value = lock.cpu
+    lock.cpu = this_cpu()
+
+
+def notifier_cpu(lock: SharedLock) -> int:
+    """Return the CPU of whoever may notify next: another than ours, if there is one."""
+    return lock.value if lock.cpu == this_cpu() else lock.cpu
+
+
 def waiters_pick(view: View, lock: SharedLock, count: int) -> int:
     """Under Q: notify the oldest *count*; the bits to wake, after the unlock."""
     bits = 0
@@ -206,7 +220,7 @@ def waiters_pick(view: View, lock: SharedLock, count: int) -> int:
     # [lock.seq] release; pairs with the acquire in waiter_sleep: who sees it sees its state.
     if bits:
         lock.seq = (lock.seq + 1) & 0xFFFFFFFF
-    lock.cpu = this_cpu()
+    notifier_note(lock)
     return bits
 
 
@@ -219,7 +233,7 @@ def waiters_pick_all(view: View, lock: SharedLock) -> int:
             bits |= waiter_bit(index)
     if bits:
         lock.seq = (lock.seq + 1) & 0xFFFFFFFF
-    lock.cpu = this_cpu()
+    notifier_note(lock)
     return bits
 
 
@@ -284,7 +298,7 @@ def waiter_sleep(view: View, slot: int, index: int, deadline: int, first: bool) 
     seq = lock.seq
     if waiter_at(view, lock, index).state != WAITER_WAITING:
         return OK
-    if first and wait_spin(lambda: lock.seq, seq, lambda: lock.cpu):
+    if first and wait_spin(lambda: lock.seq, seq, lambda: notifier_cpu(lock)):
         return OK
     return wait_sleep_as(lock.address(_SEQ), seq, waiter_bit(index), deadline)
 
