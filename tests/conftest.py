@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,3 +68,11 @@ def make_memory(segment_names: Callable[[], str]) -> Iterator[Callable[..., Memo
 def memory(make_memory: Callable[..., Memory]) -> Memory:
     """Return a fresh `Memory` of 64 KB, which is gone after the test."""
     return make_memory()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """Return a file that tasks wait for; it appears at the end at the latest."""
+    path = tmp_path / "gate"
+    yield path
+    path.touch()

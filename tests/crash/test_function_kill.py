@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,6 @@ METHODS = zeroipc.mp.get_all_start_methods()
 @pytest.fixture(params=METHODS)
 def context(request: pytest.FixtureRequest) -> Any:
     return zeroipc.mp.get_context(request.param)
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """Return a file that tasks wait for; it appears at the end at the latest."""
-    path = tmp_path / "gate"
-    yield path
-    path.touch()
 
 
 def perform(how: Callable[..., Any], *args: Any) -> Any:

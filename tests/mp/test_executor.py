@@ -36,14 +36,6 @@ def pool() -> Iterator[Any]:
         yield made
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """Return a file that tasks wait for; it appears at the end at the latest."""
-    path = tmp_path / "gate"
-    yield path
-    path.touch()
-
-
 # --- Threads and re-entry --------------------------------------------------------------
 
 

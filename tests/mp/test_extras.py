@@ -8,7 +8,6 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -26,14 +25,6 @@ METHODS = zeroipc.mp.get_all_start_methods()
 def make(method: str = "fork", workers: int = 2, **options: Any) -> Any:
     context = zeroipc.mp.get_context(method)
     return zeroipc.mp.ProcessPoolExecutor(workers, mp_context=context, **options)
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """Return a file that tasks wait for; it appears at the end at the latest."""
-    path = tmp_path / "gate"
-    yield path
-    path.touch()
 
 
 # --- A resource of each worker ----------------------------------------------------------------

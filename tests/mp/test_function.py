@@ -49,14 +49,6 @@ def make() -> Iterator[Make]:
         function.close()
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """Return a file that tasks wait for; it appears at the end at the latest."""
-    path = tmp_path / "gate"
-    yield path
-    path.touch()
-
-
 def power(base: int, *, exponent: int = 2) -> int:
     """Raise a number."""
     return int(base**exponent)

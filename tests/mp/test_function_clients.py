@@ -34,14 +34,6 @@ def forking() -> Any:
     return zeroipc.mp.get_context("fork")
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """Return a file that tasks wait for; it appears at the end at the latest."""
-    path = tmp_path / "gate"
-    yield path
-    path.touch()
-
-
 def in_child(context: Any, target: Any, *args: Any) -> Any:
     """Return what *target* puts into the queue that it gets, in a child, before its arguments."""
     with closing(context.SimpleQueue()) as queue:

@@ -32,14 +32,6 @@ def pool(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield made
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """Return a file that tasks wait for; it appears at the end at the latest."""
-    path = tmp_path / "gate"
-    yield path
-    path.touch()
-
-
 def occupy(pool: Any, gate: Path) -> Any:
     """Return the future of a task that the one worker has taken and that waits for *gate*."""
     started = gate.with_name("started")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import CancelledError, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -21,14 +20,6 @@ METHODS = zeroipc.mp.get_all_start_methods()
 def make(method: str = "fork", workers: int = 2, **options: Any) -> Any:
     context = zeroipc.mp.get_context(method)
     return zeroipc.mp.ProcessPoolExecutor(workers, mp_context=context, **options)
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """Return a file that tasks wait for; it appears at the end at the latest."""
-    path = tmp_path / "gate"
-    yield path
-    path.touch()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -124,16 +124,8 @@ static inline zi_status lock_give(zi_view *view, uint32_t slot, uint32_t generat
 /* Spin while another CPU has it.  Returns whether it is worth trying. */
 static inline int lock_spin(const zi_lock *lock)
 {
-    uint64_t end = 0;
-    do {
-        if (lock_is_free(lock)) return 1;
-        if (ZI_LOAD(lock->cpu) == zi_this_cpu()) return 0;
-        for (int pause = 0; pause < 64; pause++) {
-            if (lock_is_free(lock)) return 1;
-            zi_pause();
-        }
-    } while (!wait_spun(&end));
-    return 0;
+    if (lock_is_free(lock)) return 1;
+    ZI_SPIN_UNTIL(lock_is_free(lock), &lock->cpu);
 }
 
 /* Wait until it may be free, at most until *deadline* and for a tick.  *first*: spin before

@@ -145,20 +145,27 @@ void blocks_inherit(zi_arena_object *arena);
 PyObject *native_raise(zi_state *state, zi_status status, const zi_view *view);
 
 /* Make a *call* without time-out that waits for locks until `until`: at once, else for ticks
- * without the interpreter lock, between which signals are looked at. */
-#define ZI_PATIENTLY(status, call)                                                  \
-    do {                                                                            \
-        uint64_t until = 0, end = 0;                                                \
-        status = call;                                                              \
-        while (status == ZI_BUSY && (end == 0 || until < end)) {                    \
-            until = zi_now() + ZI_TICK_NS;                                          \
-            if (end == 0) end = until + ZI_LOCK_PATIENCE_NS;                        \
-            Py_BEGIN_ALLOW_THREADS                                                  \
-            status = call;                                                          \
-            Py_END_ALLOW_THREADS                                                    \
-            if (PyErr_CheckSignals() < 0) status = ZI_INTERRUPTED;                  \
-        }                                                                           \
+ * without the interpreter lock, with *between* after each. */
+#define ZI_IN_TICKS(status, call, between)                           \
+    do {                                                             \
+        uint64_t until = 0, end = 0;                                 \
+        status = call;                                               \
+        while (status == ZI_BUSY && (end == 0 || until < end)) {     \
+            until = zi_now() + ZI_TICK_NS;                           \
+            if (end == 0) end = until + ZI_LOCK_PATIENCE_NS;         \
+            Py_BEGIN_ALLOW_THREADS                                   \
+            status = call;                                           \
+            Py_END_ALLOW_THREADS                                     \
+            between;                                                 \
+        }                                                            \
     } while (0)
+
+/* The same, and between the ticks signals are looked at. */
+#define ZI_PATIENTLY(status, call) \
+    ZI_IN_TICKS(status, call, if (PyErr_CheckSignals() < 0) status = ZI_INTERRUPTED)
+
+/* The same of a call that must not be given up half-way, and so looks at no signals. */
+#define ZI_STUBBORNLY(status, call) ZI_IN_TICKS(status, call, (void)0)
 
 /* status.c: an argument of 32 bits, for "O&", as "I" takes it, but that checks nothing. */
 int native_u32(PyObject *number, void *found);

@@ -24,18 +24,4 @@ static inline void park_at_exit(const zi_view *view)
     arena_idle(self->arena, 0);                                      \
     first = 0;
 
-/* Make a *call* that must not be given up half-way, and so looks at no signals. */
-#define ZI_STUBBORNLY(status, call)                                  \
-    do {                                                             \
-        uint64_t until = 0, end = 0;                                 \
-        status = call;                                               \
-        while (status == ZI_BUSY && (end == 0 || until < end)) {     \
-            until = zi_now() + ZI_TICK_NS;                           \
-            if (end == 0) end = until + ZI_LOCK_PATIENCE_NS;         \
-            Py_BEGIN_ALLOW_THREADS                                   \
-            status = call;                                           \
-            Py_END_ALLOW_THREADS                                     \
-        }                                                            \
-    } while (0)
-
 #endif

@@ -72,34 +72,29 @@ static inline int wait_spun(uint64_t *end)
     return now >= *end;
 }
 
-/* Watch *word* until it differs from *seen*; give up after a while, or at once when the
- * one who changes it was last seen on this CPU and so cannot be running now.  Returns
- * whether the word changed. */
+/* The body of a function that spins until *changed*; gives up after a while, or at once when
+ * the one who changes it was last seen on this CPU and so cannot be running now. */
+#define ZI_SPIN_UNTIL(changed, peer_cpu)                               \
+    uint64_t end = 0;                                                  \
+    do {                                                               \
+        if (ZI_LOAD(*(peer_cpu)) == zi_this_cpu()) return 0;           \
+        for (int pause = 0; pause < 64; pause++) {                     \
+            if (changed) return 1;                                     \
+            zi_pause();                                                \
+        }                                                              \
+    } while (!wait_spun(&end));                                        \
+    return 0
+
+/* Watch *word* until it differs from *seen*.  Returns whether it changed. */
 static inline int wait_spin(const uint64_t *word, uint64_t seen, const uint32_t *peer_cpu)
 {
-    uint64_t end = 0;
-    do {
-        if (ZI_LOAD(*peer_cpu) == zi_this_cpu()) return 0;
-        for (int pause = 0; pause < 64; pause++) {
-            if (ZI_LOAD(*word) != seen) return 1;
-            zi_pause();
-        }
-    } while (!wait_spun(&end));
-    return 0;
+    ZI_SPIN_UNTIL(ZI_LOAD(*word) != seen, peer_cpu);
 }
 
 /* The same of a word of 32 bits. */
 static inline int wait_spin_word(const uint32_t *word, uint32_t seen, const uint32_t *peer_cpu)
 {
-    uint64_t end = 0;
-    do {
-        if (ZI_LOAD(*peer_cpu) == zi_this_cpu()) return 0;
-        for (int pause = 0; pause < 64; pause++) {
-            if (ZI_LOAD(*word) != seen) return 1;
-            zi_pause();
-        }
-    } while (!wait_spun(&end));
-    return 0;
+    ZI_SPIN_UNTIL(ZI_LOAD(*word) != seen, peer_cpu);
 }
 
 /* Sleep while *word* is *seen*, at most until *deadline* and at most for a tick.
