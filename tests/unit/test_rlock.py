@@ -26,6 +26,7 @@ def test_a_handler_that_raises_leaves_it_unlocked() -> None:
                 for _ in range(1000):
                     with lock as taken:
                         assert taken is True
+                armed = False
             except Alarm:
                 armed = False
                 hits += 1
