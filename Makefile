@@ -11,7 +11,8 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 endif
 BIN = $(VENV)/bin
-SOURCES = pyproject.toml setup.py $(wildcard zeroipc/_core/*.[ch] zeroipc/_core/named/*.[ch])
+SOURCES = pyproject.toml setup.py $(wildcard zeroipc/_core/*.[ch] zeroipc/_core/named/*.[ch]) \
+	$(wildcard zeroipc/*.pyi zeroipc/_core/layout.py zeroipc/_core/named/layout.py)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST = $(BIN)/python -m pytest
 

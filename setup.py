@@ -7,6 +7,7 @@ Everything else is in pyproject.toml.
 """
 
 import os
+import runpy
 from glob import glob
 
 from setuptools import Extension, setup
@@ -39,11 +40,14 @@ class OptionalBuild(build_ext):
 def extensions() -> list[Extension]:
     """Return the C extensions of the core: the transport, and the named structures."""
     headers = sorted(glob("zeroipc/_core/**/*.h", recursive=True))
+    agreement = runpy.run_path("zeroipc/_fingerprint.py")
+    agreed = [f"zeroipc/{name}" for name in agreement["AGREED"]]
     return [
         Extension(
             name,
             sorted(glob(sources)),
-            depends=headers,
+            depends=headers + agreed,
+            define_macros=[("ZI_FINGERPRINT", f"{agreement['fingerprint']()}L")],
             extra_compile_args=FLAGS,
             libraries=["rt", "pthread"],
             optional=not REQUIRED,  # an editable install copies it only if it was built

@@ -18,6 +18,7 @@ from functools import cache
 from importlib import import_module
 from types import ModuleType
 
+from ._fingerprint import fingerprint
 from .errors import BackendError
 
 NATIVE = "zeroipc._native"
@@ -25,6 +26,7 @@ PURE = "zeroipc._core.transport"
 NATIVE_NAMED = "zeroipc._named"
 PURE_NAMED = "zeroipc._core.named.pure"
 REMEDY = "install gcc, libc6-dev and python3-dev, then reinstall zeroipc"
+BUILD_AGAIN = "build it again (pip install --editable . in its folder), or set ZEROIPC_BACKEND=pure"
 
 backend: str
 name: str
@@ -38,7 +40,7 @@ def __getattr__(attribute: str) -> str | ModuleType:
     if attribute == "transport":
         return import_module(NATIVE if chosen() == "native" else PURE)
     if attribute == "named":
-        return import_module(NATIVE_NAMED if chosen() == "native" else PURE_NAMED)
+        return extension(NATIVE_NAMED) if chosen() == "native" else import_module(PURE_NAMED)
     raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
 
 
@@ -53,14 +55,16 @@ def choose(wanted: str) -> str:
 
     Raises:
         BackendError: *wanted* is none of the three values, or it is native and the extension
-            is absent or cannot be loaded.
+            is absent or cannot be loaded, or the extension is not of this version of the code.
     """
     if wanted not in ("native", "pure", "auto"):
         raise BackendError(f"ZEROIPC_BACKEND must be native, pure or auto: {wanted!r}")
     if wanted == "pure":
         return "pure"
     try:
-        import_module(NATIVE)
+        extension(NATIVE)
+    except BackendError:
+        raise
     except ImportError as error:
         if wanted == "native":
             raise BackendError(
@@ -69,6 +73,23 @@ def choose(wanted: str) -> str:
         log_fallback(error)
         return "pure"
     return "native"
+
+
+def extension(name: str) -> ModuleType:
+    """Return a module of the C extension.
+
+    Raises:
+        ImportError: it is absent or cannot be loaded.
+        BackendError: it was built from an older or newer version than the Python code has.
+    """
+    module = import_module(name)
+    built, beside = getattr(module, "_fingerprint", None), fingerprint()
+    if beside not in (None, built):
+        raise BackendError(
+            f"{name} must be built from the code beside it: built from {built}, "
+            f"now {beside}; {BUILD_AGAIN}"
+        )
+    return module
 
 
 def log_fallback(error: ImportError) -> None:

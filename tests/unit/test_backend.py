@@ -20,7 +20,11 @@ from zeroipc import _backend
 from zeroipc.errors import BackendError
 
 ROOT = Path(__file__).resolve().parents[2]
-PRESENT = "import sys, types; sys.modules['zeroipc._native'] = types.ModuleType('native'); "
+STALE = "import sys, types; sys.modules['zeroipc._native'] = types.ModuleType('native'); "
+PRESENT = STALE + (
+    "from zeroipc._fingerprint import fingerprint; "
+    "sys.modules['zeroipc._native']._fingerprint = fingerprint(); "
+)
 ABSENT = "import sys, types; sys.modules['zeroipc._native'] = None; "
 TWIN = "sys.modules['zeroipc._core.transport'] = types.ModuleType('twin'); "
 SHOW = "from zeroipc._backend import name, transport; print(name, transport.__name__)"
@@ -62,6 +66,29 @@ def test_native_without_the_extension_fails_with_the_remedy() -> None:
     assert done.returncode != 0
     assert "BackendError: ZEROIPC_BACKEND=native" in done.stderr
     assert _backend.REMEDY in done.stderr
+
+
+@pytest.mark.parametrize("value", ["auto", "native"])
+def test_an_extension_of_other_code_is_refused_with_the_remedy(value: str) -> None:
+    done = python(STALE + SHOW, value)
+    assert done.returncode != 0
+    assert "BackendError: zeroipc._native must be built from the code beside it" in done.stderr
+    assert _backend.BUILD_AGAIN in done.stderr
+
+
+def test_an_extension_of_other_code_does_not_matter_in_pure_python() -> None:
+    assert python(STALE + TWIN + SHOW, "pure").stdout == "pure twin\n"
+
+
+def test_an_extension_of_named_structures_of_other_code_is_refused() -> None:
+    stale = "sys.modules['zeroipc._named'] = types.ModuleType('named'); "
+    done = python(PRESENT + stale + "from zeroipc._backend import named", "native")
+    assert "BackendError: zeroipc._named must be built from the code beside it" in done.stderr
+
+
+def test_an_extension_is_taken_as_it_is_where_the_code_cannot_be_read() -> None:
+    unread = "import zeroipc._fingerprint as f; f.AGREED = ('no such file',); "
+    assert python(STALE + unread + SHOW, "native").stdout == "native native\n"
 
 
 def test_another_value_is_refused_naming_the_three() -> None:

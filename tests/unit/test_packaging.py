@@ -21,7 +21,12 @@ BUILD = "import setuptools.build_meta as backend; backend.build_wheel('wheel')"
 MODULE = """
 #include <Python.h>
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "zeroipc._native"};
-PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&module); }
+PyMODINIT_FUNC PyInit__native(void)
+{
+    PyObject *made = PyModule_Create(&module);
+    if (made) PyModule_AddIntConstant(made, "_fingerprint", ZI_FINGERPRINT);
+    return made;
+}
 """
 IGNORED = "static int never_called(void) { return 1; }\n"
 

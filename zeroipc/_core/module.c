@@ -47,7 +47,8 @@ static int native_exec(PyObject *module)
     state->str_lock = PyUnicode_InternFromString("_lock");
     state->str_spill = PyUnicode_InternFromString("_spill");
     if (PyErr_Occurred()) return -1;
-    if (PyModule_AddIntConstant(module, "DATA_OFFSET", ZI_DATA_OFFSET) < 0 ||
+    if (PyModule_AddIntConstant(module, "_fingerprint", ZI_FINGERPRINT) < 0 ||
+        PyModule_AddIntConstant(module, "DATA_OFFSET", ZI_DATA_OFFSET) < 0 ||
         PyModule_AddIntConstant(module, "PARTICIPANTS", ZI_PARTICIPANTS) < 0 ||
         PyModule_AddIntConstant(module, "LOCK_PLAIN", ZI_LOCK_PLAIN) < 0 ||
         PyModule_AddIntConstant(module, "LOCK_RECURSIVE", ZI_LOCK_RECURSIVE) < 0 ||

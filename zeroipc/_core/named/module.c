@@ -31,6 +31,7 @@ static int named_exec(PyObject *module)
         &ring_spec, &semaphore_spec, &stack_spec, &word_spec,
     };
     named_state *state = PyModule_GetState(module);
+    if (PyModule_AddIntConstant(module, "_fingerprint", ZI_FINGERPRINT) < 0) return -1;
     state->dtype_error = fetch("zeroipc.errors", "DTypeError");
     state->range_error = fetch("zeroipc.errors", "OutOfRangeError");
     state->release_error = fetch("zeroipc.errors", "ReleaseError");
