@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import zeroipc.mp as mp
+from tests.support.programs import run_python
 from zeroipc.mp.queues import Queue, ShutDown
 
 
@@ -74,3 +75,37 @@ def test_arguments_and_signatures_are_the_standard_ones() -> None:
         ours.put_nowait(1, 2)
     with pytest.raises(TypeError):
         ours.put_nowait(item=1)
+
+
+# What raises in a get that waits for ever: a handler, with what an alarm for a time-out raises.
+TOLD = """
+import signal, multiprocessing.process
+
+def handler(*_):
+    raise TimeoutError("by the handler")
+
+class Parent:
+    pid = 1
+    def is_alive(self):
+        signal.raise_signal(signal.SIGALRM)
+        return True
+
+if {asking}:
+    multiprocessing.process.parent_process = Parent
+
+import zeroipc.mp
+signal.signal(signal.SIGALRM, handler)
+q = zeroipc.mp.Queue()
+try:
+    if not {asking}:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+    q.get()
+except TimeoutError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("asking", [False, True], ids=["while waiting", "while asking"])
+def test_a_timeout_error_of_a_signal_handler_ends_a_get(asking: bool) -> None:
+    """A get that nobody may ever answer asks whether the parent lives: an OSError is no answer."""
+    assert run_python(TOLD.format(asking=asking)).stdout == "by the handler\n"

@@ -2,6 +2,8 @@
  *
  * A process whose only thread waits for an item for ever says so in its row for the queue.
  * When everybody who has the queue says that and the parent process is dead, no item can come. */
+#include <signal.h>
+
 #include "native.h"
 
 /* Write one of them into this process's row for the queue. */
@@ -17,11 +19,9 @@ int is_alone(void)
     return PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) == NULL;
 }
 
-/* Whether this process's parent has died: the system's, or, for a child of a fork server, the
- * one that multiprocessing says.  -1: an error is set. */
-static int is_parent_dead(const zi_arena_object *arena)
+/* Whether this process's parent has died, as multiprocessing says.  -1: an error is set. */
+static int is_declared_dead(void)
 {
-    if (getppid() != arena->parent) return 1;
     PyObject *module = PyImport_ImportModule("multiprocessing.process");
     PyObject *parent = module ? PyObject_CallMethod(module, "parent_process", NULL) : NULL;
     PyObject *alive = parent && parent != Py_None ? PyObject_CallMethod(parent, "is_alive", NULL) : NULL;
@@ -31,6 +31,20 @@ static int is_parent_dead(const zi_arena_object *arena)
     Py_XDECREF(module);
     if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_OSError)) PyErr_Clear();
     return PyErr_Occurred() ? -1 : dead;
+}
+
+/* Whether this process's parent has died: the system's, or, for a child of a fork server, the
+ * one that multiprocessing says.  Signals are held back while it is asked: what a handler raises,
+ * often a TimeoutError, is no failure to ask.  -1: an error is set. */
+static int is_parent_dead(const zi_arena_object *arena)
+{
+    if (getppid() != arena->parent) return 1;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int dead = PyErr_CheckSignals() < 0 ? -1 : is_declared_dead(); /* those that came before */
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return dead;
 }
 
 /* Whether every process that has the queue waits for an item of it, so that none can ever

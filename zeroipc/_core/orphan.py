@@ -16,6 +16,7 @@ from ..errors import OwnerDiedError
 from .arena import View
 from .blocks import arena_locked
 from .participant import identity_index, participant_row
+from .signals import held_back
 from .slots import handle_any
 from .status import OK, Status
 
@@ -42,18 +43,25 @@ def is_alone() -> bool:
     return sys._current_frames().keys() - servants == {threading.get_ident()}
 
 
-def is_parent_dead(parent_pid: int) -> bool:
-    """Return whether the parent has died.
-
-    The system's, or, for a child of a fork server, the one that multiprocessing says.
-    """
-    if os.getppid() != parent_pid:
-        return True
+def is_declared_dead() -> bool:
+    """Return whether the parent has died, as multiprocessing says."""
     parent = parent_process()
     try:
         return parent is not None and not parent.is_alive()
     except OSError:
         return False
+
+
+def is_parent_dead(parent_pid: int) -> bool:
+    """Return whether the parent has died.
+
+    The system's, or, for a child of a fork server, the one that multiprocessing says. Signals are
+    held back while it is asked: what a handler raises, often a TimeoutError, is no failure to ask.
+    """
+    if os.getppid() != parent_pid:
+        return True
+    with held_back():
+        return is_declared_dead()
 
 
 def is_deserted(view: View, slot: int) -> bool:
