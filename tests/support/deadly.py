@@ -6,11 +6,12 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import zeroipc.mp
-from tests.support.tasks import sigkill
+from tests.support.tasks import note, sigkill
 
 
 def begun(path: Path) -> dict[int, list[int]]:
@@ -91,6 +92,12 @@ def die_if(number: int, fatal: int) -> int:
     if number == fatal:
         sigkill()
     return number
+
+
+def note_or_die(path: str, number: int, fatal: Collection[int]) -> int:
+    """Note the task; those of *fatal* numbers are the end of their worker."""
+    note(path, number)
+    return die_if(number, number if number in fatal else -1)
 
 
 def check_foreign(*futures: Any) -> None:
