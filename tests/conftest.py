@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support import leaks
 from zeroipc import Memory
 
-# No deadline: how long an example takes depends on what else runs on the machine.
-settings.register_profile("zeroipc", deadline=None, print_blob=True)
+# No deadlines: how long an example takes depends on what else runs on the machine.
+settings.register_profile(
+    "zeroipc", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
 settings.load_profile("zeroipc")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -159,8 +159,8 @@ def test_ctrl_c_ends_a_blocked_call(call: str) -> None:
         q, full, tasks = mp.Queue(), mp.Queue(1), mp.JoinableQueue()
         full.put(0)
         tasks.put(0)
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
             {call}
         except KeyboardInterrupt:
             pass
@@ -187,6 +187,7 @@ def test_a_stopped_consumer_holds_nobody_up() -> None:
         ready.get()
         for _ in range(20):
             os.kill(stopped, signal.SIGSTOP)
+            os.waitpid(stopped, os.WUNTRACED)  # it stops a moment later
             for number in range(2000):
                 q.put(number)
             while not q.empty():

@@ -135,10 +135,9 @@ def own(queue: Any, forever: Any) -> None:
 
 
 def await_end(pid: int) -> None:
-    while Path(f"/proc/{pid}").exists():
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            return
-        time.sleep(0.005)
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+            time.sleep(0.005)
 
 
 def by_result(future: Any) -> BaseException | None:

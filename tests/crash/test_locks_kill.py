@@ -142,6 +142,8 @@ def test_every_count_comes_out(kind: int) -> None:
         number = rng.randrange(WORKERS)
         reap(workers[number])
         workers[number] = scene.start(number, rng.choice(BACKENDS))
+    while not all(scene.words[MINE : MINE + WORKERS]):
+        time.sleep(0.001)
     for pid in workers.values():
         reap(pid)
     lock, condition, event = scene.own
@@ -154,7 +156,6 @@ def test_every_count_comes_out(kind: int) -> None:
         condition.notify_all()
     counts = list(scene.words[MINE : MINE + WORKERS])
     assert scene.words[TOTAL] == sum(counts) > 0
-    assert min(counts) > 0
     event.set()
     assert event.wait(0)
     assert scene.arena.stats()["participants"] == 1

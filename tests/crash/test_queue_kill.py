@@ -112,6 +112,8 @@ def test_random_kills_under_load(method: str, maxsize: int, path: str) -> None:
         deaths[target is consume] += 1
         running[index] = context.Process(target=target, args=args)
         running[index].start()
+    while int(audit.sent.sum()) <= 100:
+        time.sleep(0.001)
     for index in range(PRODUCERS):
         running[index].kill()
         running[index].join()
@@ -143,7 +145,6 @@ def check(audit: Audit, deaths: list[int]) -> None:
     assert (got <= started).all(), "delivered and never put"
     lost = int((sent > got).sum())
     assert lost <= deaths[1], f"{lost} items lost with {deaths[1]} consumers killed"
-    assert sent.sum() > 100
 
 
 def take_and_die(q: Any, count: int) -> None:

@@ -46,9 +46,10 @@ def make(method: str, workers: int = 2, **options: Any) -> Any:
 
 
 def kill_one_of(pool: Any, chance: random.Random) -> None:
+    ready = [pid for pid, process in pool._processes.items() if pool._engine.crew.is_ready(process)]
     with contextlib.suppress(ProcessLookupError):  # it was killed before
-        victim = chance.choice(list(pool._processes))
-        os.kill(victim, chance.choice([signal.SIGKILL, signal.SIGTERM]))
+        if ready:  # too many that die before they are break the executor
+            os.kill(chance.choice(ready), chance.choice([signal.SIGKILL, signal.SIGTERM]))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -234,6 +235,7 @@ def test_everything_at_once(tmp_path: Path, method: str, seed: int) -> None:
         late = pool.options(timeout=0.1).submit(time.sleep, 60)
         many = pool.submit_many(tasks.note, [path] * 100, range(200, 300), chunksize=6)
         everything = [*futures, *many]
+        everything[0].exception()  # a worker is ready
         for number in sorted(chance.sample(range(300), 12)):
             if chance.random() < 0.5:
                 everything[number].cancel(running=True)

@@ -53,9 +53,9 @@ def test_a_daemon_that_closes_all_descriptors_keeps_its_files() -> None:
         arena = transport.home().arena
         for i in range(20):
             q.put(np.full(500_000, i))
+        assert arena.stats()["reserved"] > 50 << 20
         for i in range(20):
             assert (q.get() == i).all()
-        assert arena.stats()["reserved"] > 50 << 20
         arena.trim(0)
         assert arena.stats()["reserved"] < 5 << 20
         for file in files:

@@ -238,9 +238,9 @@ def test_arguments_are_checked(error: type[Exception], wrong: dict[str, Any]) ->
 def test_workers_start_with_the_first_call(make: Make) -> None:
     before = children()
     function = make(tasks.echo)
-    assert children() == before
+    assert children() <= before
     assert function(1) == 1
-    assert children() != before
+    assert children() - before
     function.close()
 
 

@@ -351,13 +351,18 @@ def alarm() -> Any:
     signal.signal(signal.SIGALRM, before)
 
 
+def interrupted(alarm: Any, wait: Callable[[], object]) -> None:
+    """Wait until the alarm raises; under load it may ring before the wait."""
+    alarm(InterruptError)
+    wait()
+
+
 @pytest.mark.parametrize("name", ["Lock", "RLock", "Semaphore"])
 def test_a_handler_that_raises_leaves_it_not_taken(name: str, alarm: Any) -> None:
     lock = getattr(mp, name)()
     in_thread(lock.acquire)
-    alarm(InterruptError)
     with pytest.raises(InterruptError):
-        lock.acquire()
+        interrupted(alarm, lock.acquire)
     assert not lock._semlock._is_mine()
     assert lock._semlock._is_zero()
 
@@ -380,15 +385,13 @@ def test_a_handler_that_returns_lets_it_go_on(alarm: Any) -> None:
 
 def test_a_wait_that_is_interrupted_holds_the_lock_again(alarm: Any) -> None:
     condition, event = mp.Condition(), mp.Event()
-    alarm(InterruptError)
     with condition:
         with pytest.raises(InterruptError):
-            condition.wait()
+            interrupted(alarm, condition.wait)
         assert condition._lock._semlock._is_mine()
         assert condition._sleeping_count.get_value() == 0
-    alarm(InterruptError)
     with pytest.raises(InterruptError):
-        event.wait()
+        interrupted(alarm, event.wait)
 
 
 def test_a_handler_may_set_and_release(alarm: Any) -> None:

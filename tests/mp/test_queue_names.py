@@ -129,9 +129,9 @@ def test_a_dead_one_is_replaced(name: str) -> None:
     maker = other("q = mp.Queue(name=name); q.put(1); print(flush=True); input()", name)
     assert maker.stdout is not None
     maker.stdout.readline()
+    assert record(name).exists()
     maker.kill()
     maker.communicate()
-    assert record(name).exists()
     assert mp.Queue(name=name).empty()
 
 
@@ -140,9 +140,9 @@ def test_strays_go_when_a_name_is_used_next(name: str) -> None:
     maker = other("q = mp.Queue(name=name); print(flush=True); input()", stray)
     assert maker.stdout is not None
     maker.stdout.readline()
+    assert record(stray).exists()  # later, any program that uses a name may remove it
     maker.kill()
     maker.communicate()
-    assert record(stray).exists()
     mp.Queue(name=name)
     assert not record(stray).exists()
 

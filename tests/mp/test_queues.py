@@ -377,7 +377,7 @@ def test_leaves_nothing_in_shared_memory() -> None:
         before = set(os.listdir("/dev/shm"))
         q = mp.Queue()
         q.put(bytes(1 << 20))
-        print({x for x in set(os.listdir("/dev/shm")) - before if str(os.getpid()) in x})
+        print({x for x in set(os.listdir("/dev/shm")) - before if f"-{os.getpid()}-" in x})
         sys.stdout.flush()
         if sys.argv[1] == "kill":
             os.kill(os.getpid(), signal.SIGKILL)

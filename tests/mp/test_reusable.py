@@ -56,14 +56,14 @@ def no_reusable() -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_reusable")
 def test_the_same_executor_while_it_works() -> None:
-    first = get_reusable_executor(2, timeout=5)
+    first = get_reusable_executor(2, timeout=60)
     assert first.submit(tasks.echo, 1).result() == 1
     workers = set(first._processes)
-    again = get_reusable_executor(2, timeout=5)
+    again = get_reusable_executor(2, timeout=60)
     assert again is first
     assert again.submit(tasks.pid).result() in workers
     assert get_reusable_executor(reuse=True) is first
-    assert get_reusable_executor(2, timeout=5, reuse=False) is not first
+    assert get_reusable_executor(2, timeout=60, reuse=False) is not first
     with pytest.raises(RuntimeError, match="after shutdown"):
         first.submit(tasks.echo, 1)
 
@@ -71,9 +71,9 @@ def test_the_same_executor_while_it_works() -> None:
 @pytest.mark.usefixtures("no_reusable")
 @pytest.mark.parametrize("other", [{"max_workers": 1}, {"timeout": 3}, {"initializer": tasks.pid}])
 def test_other_arguments_make_another_after_the_first_has_done_its_work(other: Any) -> None:
-    first = get_reusable_executor(2, timeout=5)
+    first = get_reusable_executor(2, timeout=60)
     futures = [first.submit(tasks.echo, number) for number in range(20)]
-    second = get_reusable_executor(**{"max_workers": 2, "timeout": 5, **other})
+    second = get_reusable_executor(**{"max_workers": 2, "timeout": 60, **other})
     assert second is not first
     assert [future.result() for future in futures] == list(range(20))
     assert second.submit(tasks.echo, 1).result() == 1

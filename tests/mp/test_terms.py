@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import zeroipc.mp
 from tests.support import deadly, tasks
 from zeroipc.errors import MovedError, TaskTimeoutError, WorkerDiedError
-from zeroipc.mp import collector
+from zeroipc.mp import collector, limits
 
 METHODS = zeroipc.mp.get_all_start_methods()
 
@@ -42,16 +43,28 @@ def test_a_task_that_runs_too_long_is_ended_and_the_others_go_on(
         assert [future.result() for future in others] == list(range(50))
 
 
-def test_the_time_begins_when_a_worker_takes_the_task(tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
+def test_the_time_begins_when_a_worker_takes_the_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock of its own: an hour passes before."""
+    started, gates = tmp_path / "started", [tmp_path / "one", tmp_path / "two"]
+    clock = SimpleNamespace(sleep=time.sleep, passed=0.0)
+    clock.monotonic = lambda: time.monotonic() + clock.passed
+    monkeypatch.setattr(limits, "time", clock)
     with make(workers=1) as pool:
-        first = pool.submit(tasks.wait_for_file, str(gate))
-        second = pool.options(timeout=1.5).submit(tasks.echo, 2)
+        first = pool.submit(tasks.wait_for_file, str(gates[0]))
+        second = pool.options(timeout=60).submit(tasks.touch_and_wait, str(started), str(gates[1]))
+        for clock.passed in (0.0, 3600.0):
+            with pytest.raises(TimeoutError) as info:
+                second.result(timeout=5 * limits.LOOK)
+            assert type(info.value) is TimeoutError
+        gates[0].touch()
+        tasks.wait_for_file(str(started))
         with pytest.raises(TimeoutError) as info:
-            second.result(timeout=1.7)
+            second.result(timeout=5 * limits.LOOK)
         assert type(info.value) is TimeoutError
-        gate.touch()
-        assert (first.result(), second.result()) == (str(gate), 2)
+        gates[1].touch()
+        assert (first.result(), second.result()) == (str(gates[0]), str(gates[1]))
 
 
 def test_a_timeout_is_noticed_while_somebody_watches_and_while_nobody_does() -> None:
@@ -69,8 +82,8 @@ def test_a_timeout_is_noticed_while_somebody_watches_and_while_nobody_does() -> 
 
 def test_timeouts_hold_for_map() -> None:
     with make() as pool:
-        results = pool.options(timeout=1.5).map(deadly.wait_if_odd, range(4))
-        assert next(results) == 0
+        assert list(pool.options(timeout=60).map(deadly.wait_if_odd, [0, 2])) == [0, 2]
+        results = pool.options(timeout=0.1).map(deadly.wait_if_odd, [1, 3])
         with pytest.raises(TaskTimeoutError):
             next(results)
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 LOOK = 0.02
 """Seconds between looks whether a worker has taken a task that has a timeout."""
-PATIENCE = 1.0
-"""Longest time that a process may take to stop."""
+PATIENCE = 10.0
+"""Longest time that a process may take to stop: on a busy machine it has to get a turn first."""
 PAUSE = 0.0005
 
 
