@@ -114,14 +114,18 @@ def _guard(start: Callable[[], None]) -> None:
 
 def _hide_ours(error: BaseException) -> None:
     """Have sys.excepthook told of *error* as if it had come from the program alone."""
+    kept: BaseException | None = error
     theirs = error.__traceback__
     while theirs and theirs.tb_frame.f_code.co_filename == __file__:
         theirs = theirs.tb_next
     hook = sys.excepthook
 
     def show(kind: type[BaseException], value: BaseException, where: TracebackType | None) -> None:
-        if value is error:
+        nonlocal kept, theirs
+        if value is kept:
             value.__traceback__ = where = theirs
+        # What the program's frames hold must go while there are modules, and the hook stays longer.
+        kept = theirs = None
         hook(kind, value, where)
 
     sys.excepthook = show

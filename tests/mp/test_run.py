@@ -48,6 +48,7 @@ FORMS = [
     "message.py",
     "hook.py",
     "cause.py",
+    "kept.py",
 ]
 
 
@@ -69,6 +70,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "raise KeyError('mine')",
         "cause.py": "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n"
         "    raise ValueError('two') from error\n",
+        "kept.py": "import os\nclass Kept:\n    def __del__(self): print(os.name)\n"
+        "def fail():\n    kept = Kept()\n    raise ValueError('failed')\nfail()\n",
     }
     for name, source in sources.items():
         (folder / name).write_text(source)
