@@ -14,6 +14,7 @@ from typing import Any
 from ._calls import Call, Outcome
 from ._core.signals import held_back
 from ._core.status import Status
+from ._rlock import RLock
 
 Settle = Callable[["Future[Any]", Outcome], None]
 
@@ -29,7 +30,7 @@ class Collector:
     def __init__(self, wait: Callable[[Callable[[], Any]], object], settle: Settle) -> None:
         self._wait = wait
         self._settle = settle
-        self._lock = threading.Lock()
+        self._lock = RLock()
         self._pending: dict[Call, Future[Any]] = {}
         self._running = False
         self._pid = os.getpid()
@@ -39,14 +40,18 @@ class Collector:
         return self._pid == os.getpid()
 
     def add(self, call: Call) -> Future[Any]:
-        """Return a future for *call*."""
+        """Return a future for *call*.
+
+        Raises:
+            RuntimeError: no thread can be started.
+        """
         future: Future[Any] = Future()
         with self._lock:
-            self._pending[call] = future
             if not self._running:
-                self._running = True
                 with held_back():
                     threading.Thread(target=self._run, name="zeroipc-calls", daemon=True).start()
+                    self._running = True
+            self._pending[call] = future  # at last: where no thread starts nothing is added
         return future
 
     def _run(self) -> None:
@@ -72,6 +77,9 @@ class Collector:
 
     def _look_at(self, call: Call, future: Future[Any]) -> bool:
         """Return whether nothing more is to be done for a call."""
+        if future.done() and not future.cancelled():  # the user has set it
+            call.give_up()
+            return True
         outcome = Status.EMPTY if future.cancelled() else call.attempt()
         begins = not future.running() and (
             outcome is not Status.EMPTY or future.cancelled() or call.is_running()
@@ -87,6 +95,7 @@ class Collector:
     def _fail_all(self, error: Exception) -> None:
         with self._lock:
             pending, self._pending = self._pending, {}
-        for future in pending.values():
+        for call, future in pending.items():
+            call.give_up()
             if future.running() or future.set_running_or_notify_cancel():
                 future.set_exception(error)

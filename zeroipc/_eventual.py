@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Iterable
-from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from ._core.status import Status
+from ._rlock import RLock
 from ._waiting import Pace, deadline_of, is_not_now, seconds_till
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Then(Eventual[U], Generic[T, U]):
     def __init__(self, source: Eventual[T], function: Callable[[T], U]) -> None:
         self._source = source
         self._function = function
-        self._lock = Lock()
+        self._lock = RLock()
         self._outcome: tuple[U | None, BaseException | None] | None = None
 
     def done(self) -> bool:

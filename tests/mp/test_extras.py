@@ -75,6 +75,27 @@ def test_there_is_no_resource_elsewhere() -> None:
 # --- Inner threads ----------------------------------------------------------------------------
 
 
+def test_two_that_start_workers_at_once_leave_the_environment_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in threads.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    inside, leave = threading.Event(), threading.Event()
+
+    def start_another() -> None:
+        with threads.environment(2):
+            inside.set()
+            leave.wait(60)
+
+    with threads.environment(1):
+        other = threading.Thread(target=start_another)
+        other.start()
+        assert not inside.wait(0.1)
+    leave.set()
+    other.join()
+    assert not set(threads.VARIABLES) & set(os.environ)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_inner_threads_are_limited(method: str) -> None:
     before = dict(os.environ)

@@ -22,6 +22,13 @@ def block_of(array: Any) -> int:
     return number
 
 
+def test_shapes_are_those_of_numpy() -> None:
+    shapes: list[Any] = [3, np.int64(3), (3,), [3], np.array([3])]
+    for shape in shapes:
+        assert mp.empty(shape).shape == (3,)
+    assert mp.empty(()).shape == ()
+
+
 # --- Queues -------------------------------------------------------------------------------
 
 

@@ -6,12 +6,15 @@ import ctypes
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support.programs import run_python
+from zeroipc.mp.spill import Spill
 
 SMALL = """
     import gc, os, queue, sys, threading, time
@@ -23,6 +26,20 @@ SMALL = """
         transport.memory_limit = lambda: 4 << 20
     MB = 1 << 20
 """
+
+
+def test_where_no_thread_starts_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    arena = SimpleNamespace(limit=1 << 30)
+    q = SimpleNamespace(_handle=(arena, 0, 0), _spilling=False)
+    spill = Spill()
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(RuntimeError, match="can't start"):
+        spill.put(q, 1)
+    spill.join()  # does not wait, as the end of the process would
+    assert not q._spilling
 
 
 def run(source: str, **options: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+import numpy as np
 import pytest
 
 import zeroipc.mp
@@ -77,6 +78,16 @@ def test_other_arguments_make_another_after_the_first_has_done_its_work(other: A
     assert second is not first
     assert [future.result() for future in futures] == list(range(20))
     assert second.submit(tasks.echo, 1).result() == 1
+
+
+@pytest.mark.usefixtures("no_reusable")
+def test_arguments_that_cannot_be_compared_make_another() -> None:
+    def ask(values: Any) -> Any:
+        return get_reusable_executor(1, initializer=tasks.echo, initargs=(values,))
+
+    first = ask(ones := np.ones(3))
+    assert ask(ones) is first
+    assert ask(np.ones(3)) is not first
 
 
 @pytest.mark.usefixtures("no_reusable")

@@ -181,6 +181,31 @@ def test_futures_can_be_cancelled_until_they_run(memory: Memory) -> None:
     assert served == [1]
 
 
+def test_a_future_that_the_user_has_set_hinders_no_other(memory: Memory) -> None:
+    f = Function(memory, "f", "i8", "i8", slots=2)
+    first, second = f.submit(1), f.submit(2)
+    first.set_result(0)
+    while f.serve_one(lambda x: x, timeout=0.1):
+        pass
+    assert (first.result(), second.result()) == (0, 2)
+    assert (f.submit(3).cancel(), f.submit(4).cancel()) == (True, True)  # there are slots
+
+
+def test_a_call_for_which_no_thread_starts_leaves_nothing(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    f = Function(memory, "f", "i8", "i8", slots=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="can't start"):
+            f.submit(1)
+    with serving(f, abs):
+        assert f.submit(-2).result(60) == 2
+
+
 def test_maps_in_order(memory: Memory) -> None:
     f = Function(memory, "f", ("i8", "i8"), "i8", slots=4)
     with serving(f, lambda x, y: x - y, threads=2):

@@ -195,6 +195,14 @@ def test_then_runs_once_and_only_when_asked(memory: Memory) -> None:
     assert (last.result(), later.result(), last.result(), ran) == ("2.5", 2.5, "2.5", [5])
 
 
+def test_a_function_that_asks_for_its_own_result_fails(memory: Memory) -> None:
+    answer = Future(memory, "answer", "i4")
+    later: Any = answer.then(lambda value: later.result())
+    answer.set_result(5)
+    with pytest.raises(RecursionError):
+        later.result()
+
+
 def test_errors_pass_through(memory: Memory) -> None:
     answer, other = Future(memory, "answer", "i4"), Future(memory, "other", "i4")
     answer.set_result(0)

@@ -71,7 +71,8 @@ class ProcessPoolExecutor(Executor):
             below 1 or comes with "fork", *on_death* is neither of the two, or
             *retries* is below 0, or above with "break", or *inner_threads* is below 1, or
             *idle_timeout* is not positive.
-        TypeError: *initializer* is not callable, or *max_tasks_per_child* no integer.
+        TypeError: *initializer* or *resource* is not callable, or *max_tasks_per_child* or
+            *retries* no integer.
     """
 
     def __init__(
@@ -289,7 +290,7 @@ def _preparation(
     from .resources import Preparation
 
     if resource is not None and not callable(resource):
-        raise TypeError("resource must be a callable")
+        raise TypeError(f"resource must be a callable: resource={resource!r}")
     if inner_threads is not None and inner_threads < 1:
         raise ValueError(f"inner_threads must be None or >= 1: inner_threads={inner_threads}")
     return Preparation(initializer, resource, inner_threads)

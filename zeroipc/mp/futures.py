@@ -22,6 +22,8 @@ from concurrent.futures._base import (
 )
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .._rlock import RLock
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -87,7 +89,7 @@ class TaskFuture(AwaitableFuture[T]):
                     self._done_callbacks: list[Callable[[Future[T]], object]] = []
                     if self._state not in _DONE:
                         self._engine.watch(self)
-                    watch = self._watch = threading.Condition()
+                    watch = self._watch = threading.Condition(RLock())
         return watch
 
     # --- For the engine -----------------------------------------------------------------

@@ -25,6 +25,7 @@ import joblib
 from joblib._parallel_backends import FallbackToBackend, SequentialBackend
 from joblib.parallel import AutoBatchingMixin, ParallelBackendBase
 
+from .._rlock import RLock
 from .executor import WORKERS_MAX, ProcessPoolExecutor
 from .joblib_calls import Sharing, outcome_of, pack, run_batch
 from .joblib_workers import Recipe, give_back, kill, take
@@ -84,7 +85,7 @@ class ZeroIPCBackend(AutoBatchingMixin, ParallelBackendBase):
         self._idle_seconds = idle_worker_timeout
         self._initializer, self._initargs = initializer, tuple(initargs)
         self._executor: ProcessPoolExecutor | None = None
-        self._bell = threading.Condition()
+        self._bell = threading.Condition(RLock())
         self._failed: Job | None = None
         self._sharing: Sharing | None = None
 

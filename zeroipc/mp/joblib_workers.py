@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
 
+from .._rlock import RLock
 from .context import SpawnContext
 from .executor import ProcessPoolExecutor
+from .reusable import same
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +100,7 @@ def prepare_worker(env: dict[str, str], packed: bytes) -> None:
         initializer(*initargs)
 
 
-_lock = threading.Lock()
+_lock = RLock()
 _idle: list[tuple[Recipe, ProcessPoolExecutor, threading.Timer]] = []
 
 
@@ -106,7 +108,7 @@ def take(recipe: Recipe) -> ProcessPoolExecutor:
     """Return an idle executor like that, or a new one."""
     with _lock:
         for entry in _idle:
-            if entry[0] == recipe and entry[1]._broken is None:
+            if same(entry[0], recipe) and entry[1]._broken is None:
                 _idle.remove(entry)
                 entry[2].cancel()
                 return entry[1]
@@ -155,7 +157,7 @@ def kill(executor: ProcessPoolExecutor) -> None:
 def _forget_all() -> None:
     """In a forked child: the executors are the parent's, and nobody holds the lock."""
     global _lock
-    _lock = threading.Lock()
+    _lock = RLock()
     _idle.clear()
 
 

@@ -7,6 +7,8 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .._rlock import RLock
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -29,7 +31,7 @@ class Progress:
             self._report, self.close = _bar(self.total)
         self._done = 0
         self._awaited = 0
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(RLock())
 
     def watch(self, future: Any, calls: int) -> Any:
         """Count a task's calls when it is done; return its future."""

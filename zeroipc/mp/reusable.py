@@ -29,7 +29,7 @@ def get_reusable_executor(
 
     As long as it works and is asked for with the same arguments, it is the same one. When it is
     broken or shut down, or the arguments are others, it is replaced; what it had to do is done
-    first.
+    first. Arrays, which do not compare to true or false, are the same only if they are one object.
 
     Args:
         max_workers: how many processes; None for as many as there are CPUs, or for those of
@@ -57,7 +57,7 @@ def get_reusable_executor(
     with _lock:
         if _current is not None:
             executor, made = _current
-            if _works(executor) and (reuse is True or (reuse == "auto" and made == wanted)):
+            if _works(executor) and (reuse is True or (reuse == "auto" and same(made, wanted))):
                 return executor
             _current = None
             if kill_workers:
@@ -66,6 +66,14 @@ def get_reusable_executor(
         executor = ProcessPoolExecutor(**wanted)
         _current = executor, wanted
         return executor
+
+
+def same(made: object, wanted: object) -> bool:
+    """Return whether two executors are made alike; what cannot be compared, as arrays, is not."""
+    try:
+        return bool(made == wanted)
+    except Exception:
+        return False
 
 
 def _forget() -> None:

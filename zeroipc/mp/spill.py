@@ -18,6 +18,7 @@ from typing import Any
 
 from .._core.pickling import unpicklable
 from .._core.signals import held_back
+from .._rlock import RLock
 from ..errors import ClosedError, ShmFullError
 
 PAUSE = 0.05
@@ -80,7 +81,7 @@ class Spill:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._items: deque[Unpickled] = deque()
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(RLock())
         self._abandoned = False
         self._finalizer: util.Finalize | None = None
         """Makes the end of the process wait; there while the thread is."""
@@ -101,15 +102,15 @@ class Spill:
                 asked=len(item.data),
             )
         with self._changed:
-            self._items.append(item)
-            queue._spilling = True
             if self._finalizer is None:
-                self._finalizer = util.Finalize(None, self.join, exitpriority=-5)
                 run = threading.Thread(
                     target=self._run, args=(queue,), name="zeroipc-spill", daemon=True
                 )
                 with held_back():
                     run.start()
+                    self._finalizer = util.Finalize(None, self.join, exitpriority=-5)
+            self._items.append(item)  # at last: where no thread starts nothing is added
+            queue._spilling = True
 
     def join(self) -> None:
         """Wait until nothing is left here, or it was abandoned."""

@@ -13,6 +13,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .._rlock import RLock
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,6 +28,8 @@ VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 
+_lock = RLock()
+
 
 @contextlib.contextmanager
 def environment(inner_threads: int | None) -> Iterator[None]:
@@ -33,16 +37,17 @@ def environment(inner_threads: int | None) -> Iterator[None]:
     if inner_threads is None:
         yield
         return
-    before = {name: os.environ.get(name) for name in VARIABLES}
-    _set_variables(inner_threads)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with _lock:  # the variables are the whole process's
+        before = {name: os.environ.get(name) for name in VARIABLES}
+        _set_variables(inner_threads)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 def limit_threads(inner_threads: int) -> None:
@@ -54,3 +59,11 @@ def limit_threads(inner_threads: int) -> None:
 
 def _set_variables(inner_threads: int) -> None:
     os.environ.update(dict.fromkeys(VARIABLES, str(inner_threads)))
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = RLock()  # another thread may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

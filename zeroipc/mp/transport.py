@@ -333,7 +333,7 @@ def empty(shape: int | Sequence[int], dtype: DTypeLike = float) -> NDArray[Any]:
     kind = np.dtype(dtype)
     if kind.hasobject:
         raise TypeError(f"objects cannot live in shared memory: dtype={kind}")
-    lengths = (shape,) if isinstance(shape, int) else tuple(shape)
+    lengths = tuple(shape) if np.iterable(shape) else (shape,)
     nbytes = int(np.prod(lengths, dtype=np.int64)) * kind.itemsize
     block = home().arena.allocate(nbytes)
     # NumPy makes views of the result views of this inner array, which shows whether any live.
