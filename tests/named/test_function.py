@@ -64,11 +64,21 @@ def serving(function: Function, work: Callable[..., Any], threads: int = 1) -> I
             thread.join()
 
 
-def set_word(memory: Memory, state: int, tag: int, slot: int = 0) -> None:
+def slot_of(memory: Memory, slot: int) -> memoryview:
     view = memory.view(memory.entry("f"))
     nbytes = (len(view) - FUNCTION.nbytes) // Function.open(memory, "f", "i8", "i8").slots
-    struct.pack_into("<Q", view, FUNCTION.nbytes + slot * nbytes, 1 << 40 | state << 32 | tag)
-    struct.pack_into("<I", view, FUNCTION.nbytes + slot * nbytes + FUNCTION_CALL.client.offset, tag)
+    return view[FUNCTION.nbytes + slot * nbytes :]
+
+
+def state_of(memory: Memory, slot: int) -> int:
+    (word,) = struct.unpack_from("<Q", slot_of(memory, slot))
+    return int(word >> 32 & 0xFF)
+
+
+def set_word(memory: Memory, state: int, tag: int, slot: int = 0) -> None:
+    view = slot_of(memory, slot)
+    struct.pack_into("<Q", view, 0, 1 << 40 | state << 32 | tag)
+    struct.pack_into("<I", view, FUNCTION_CALL.client.offset, tag)
 
 
 # --- one process ---
@@ -326,9 +336,17 @@ def test_a_direct_call_notices_the_death_too(memory: Memory) -> None:
     f = Function(memory, "f", "i8", "i8", slots=4)
     with crew() as others:
         victim = others.start(serve_for_ever, memory.name)
-        threading.Timer(0.2, victim.kill).start()
+
+        def kill() -> None:
+            while not any(state_of(memory, slot) == FUNCTION_RUNNING for slot in range(4)):
+                os.sched_yield()
+            victim.kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
         with pytest.raises(OwnerDiedError):
             f(-1)
+        killer.join()
 
 
 def test_random_kills_of_servers_and_clients(memory: Memory) -> None:

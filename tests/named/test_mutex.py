@@ -170,10 +170,9 @@ def test_random_kills(memory: Memory) -> None:
                 pass
             worker.kill()
             worker.join()
-            if not lock.acquire(timeout=2):  # killed between the permit and its tag
-                assert words(memory)[3] == 0
-                lock.repair()
-                lock.acquire()
+            while not lock.acquire(timeout=0.2):
+                if words(memory)[3] == 0:  # killed between the permit and its tag
+                    lock.repair()
             assert pair[1] in (pair[0], pair[0] - 1), turn
             pair[1] = pair[0]
             lock.release()
@@ -206,7 +205,7 @@ def test_a_living_holder_keeps_its_mutex(memory: Memory) -> None:
     held[3] = os.getpid()  # with another start time: somebody else's pid, used again
     other_start = holder_dead(held[3])
     assert other_start == (own_tag() != os.getpid())
-    assert Mutex(memory, "lock").acquire(timeout=0.3) == other_start
+    assert Mutex(memory, "lock").acquire(timeout=60 if other_start else 0.3) == other_start
 
 
 def test_a_forked_child_has_a_tag_of_its_own(memory: Memory) -> None:

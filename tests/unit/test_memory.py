@@ -228,6 +228,7 @@ def test_opener_follows_a_segment_that_is_made_anew(
     segment_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts = Attempts(monkeypatch)
+    monkeypatch.setattr(memory, "READY_TIMEOUT", 60.0)
     write_segment(segment_name, bytes(4096))
     with ThreadPoolExecutor(1) as pool:
         opening = pool.submit(Memory, segment_name, 8192)
