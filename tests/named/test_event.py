@@ -153,7 +153,8 @@ def wait_often(name: str, count: int) -> int:
     return sum(event.wait() for _ in range(count))
 
 
-def test_pulse_lets_go_whoever_waits(memory: Memory) -> None:
+def test_pulse_lets_go_whoever_waits(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_module, "PULSE_PATIENCE", 60.0)
     event = Event(memory, "event")
     Latch(memory, "away", 3)
     with crew() as others:

@@ -139,7 +139,10 @@ def test_python_closes_while_the_peer_waits(memory: Memory, peer: Peer, capacity
         assert sent == 10 + len(list(channel))
 
 
-def test_a_value_that_is_taken_back_was_not_received(memory: Memory, start_peer: StartPeer) -> None:
+def test_a_value_that_is_taken_back_was_not_received(
+    memory: Memory, start_peer: StartPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zeroipc._rendezvous.TAKE_BACK_PATIENCE", 60.0)
     channel = Channel(memory, "values", 0, np.int64)
     receivers = [start_peer(memory) for _ in range(2)]
     for receiver in receivers:

@@ -41,7 +41,10 @@ def test_python_creates_and_sets(memory: Memory, peer: Peer, dtype: str, value: 
 
 
 @pytest.mark.parametrize("way", ["future.error", "future.error_first"])
-def test_an_error_from_the_peer(memory: Memory, peer: Peer, way: str) -> None:
+def test_an_error_from_the_peer(
+    memory: Memory, peer: Peer, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zeroipc.future.MESSAGE_PATIENCE", 60.0)
     futures = [Future(memory, f"answer-{i}", "i4") for i in range(30)]
     failures: list[RemoteError | None] = []
     reader = Thread(target=lambda: failures.extend(future.exception() for future in futures))

@@ -193,7 +193,10 @@ def test_an_automatic_event_lets_one_go(memory: Memory, start_peer: StartPeer) -
     assert not event.wait(timeout=0)
 
 
-def test_a_pulse_lets_go_who_waits(memory: Memory, start_peer: StartPeer) -> None:
+def test_a_pulse_lets_go_who_waits(
+    memory: Memory, start_peer: StartPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zeroipc.sync.event.PULSE_PATIENCE", 60.0)
     event = Event(memory, "event", manual=True)
     waiting, pulsing = start_peer(memory), start_peer(memory)
     with ThreadPoolExecutor(1) as pool:

@@ -133,7 +133,9 @@ def test_the_peer_waits_for_a_segment_that_is_not_ready(
     assert late.answer() == ["2", "65536", "64"]
 
 
-def test_an_entry_is_not_there_before_it_is_written(memory: Memory, peer: Peer) -> None:
+def test_an_entry_is_not_there_before_it_is_written(
+    memory: Memory, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """C++ programs count an entry before they write it."""
     size = 8 + 2 * 4
     index, offset = peer.numbers("table.claim", size)
@@ -142,6 +144,7 @@ def test_an_entry_is_not_there_before_it_is_written(memory: Memory, peer: Peer) 
         Array(memory, "late", dtype="i4")
     Array(memory, "ours", 2, "i4")[:] = 3  # behind it
     peer.ask("table.name", index, "late")
+    monkeypatch.setattr("zeroipc.table.PEER_TIMEOUT", 60.0)
     finder = Thread(target=lambda: found.append(memory.entry("late")))
     found: list[tuple[str, int, int]] = []
     finder.start()
