@@ -24,6 +24,7 @@ from tests.support import tasks
 from tests.support.leaks import children
 from tests.support.programs import run_python
 from zeroipc.errors import ClosedError, UnpicklableError
+from zeroipc.mp import cpus
 
 METHODS = zeroipc.mp.get_all_start_methods()
 Make = Callable[..., Any]
@@ -52,6 +53,15 @@ def make() -> Iterator[Make]:
 def power(base: int, *, exponent: int = 2) -> int:
     """Raise a number."""
     return int(base**exponent)
+
+
+class Wide:
+    """A class whose names are those of a `Function`'s methods, and one that is not."""
+
+    _record = close = map = submit = start = unit = 1
+
+    def __init__(self, size: int) -> None:
+        self.size = size
 
 
 class Counter:
@@ -127,6 +137,20 @@ def test_unpicklable_argument_fails_the_call(make: Make) -> None:
     with pytest.raises(UnpicklableError, match=r"args\[0\]\['lock'\]"):
         echo({"lock": threading.Lock()})
     assert echo(1) == 1
+
+
+def test_what_is_called_hides_no_method(make: Make) -> None:
+    wide = make(Wide)
+    assert [each.size for each in wide.map([1, 2])] == [1, 2]
+    assert wide.submit(3).result().size == 3
+    assert wide.unit == 1
+    wide.close()
+
+
+def test_as_many_workers_as_the_control_group_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpus, "cgroup_cpus", lambda: 1.0)
+    with zeroipc.mp.Function(abs) as function:
+        assert "1 workers" in repr(function)
 
 
 def test_unpicklable_callable_fails_the_call() -> None:

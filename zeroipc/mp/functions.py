@@ -37,6 +37,7 @@ from ..errors import ClosedError
 from . import function_served as served
 from .calls import Packer
 from .context import _default_context
+from .cpus import usable_cpus
 from .deaths import prepare_for_interrupts
 from .executor import WORKERS_MAX
 from .function_client import ClientEngine, Link
@@ -70,7 +71,8 @@ class Function(Generic[T]):
 
     Args:
         call: what to call.
-        workers: how many processes; None for the number of CPUs this process may use.
+        workers: how many processes; None for the number of CPUs this process may use, of those
+            that it is bound to and its control group allows.
         mp_context: starts them, ours or the standard library's; None for the default one at the
             time of the first call.
         timeout: seconds that a plain call `f(x)` waits; None for ever. A call that no worker has
@@ -111,7 +113,9 @@ class Function(Generic[T]):
             raise TypeError(f"workers must be an integer or None: workers={workers!r}")
         if workers is not None and not 1 <= workers <= WORKERS_MAX:
             raise ValueError(f"workers must be from 1 to {WORKERS_MAX}: workers={workers}")
-        functools.update_wrapper(self, call)
+        functools.update_wrapper(self, call, updated=())
+        more = getattr(call, "__dict__", {}).items()
+        vars(self).update((name, value) for name, value in more if not hasattr(Function, name))
         self._set_up(os.urandom(16), workers, timeout)
         self._context, self._served_as = mp_context, name
 
@@ -239,7 +243,7 @@ class Function(Generic[T]):
     def _serve(self) -> Engine:
         """Return an engine with workers, or that of a client if another serves the name."""
         context = self._context or _default_context.get_context()
-        size = self._workers or len(os.sched_getaffinity(0))
+        size = self._workers or min(usable_cpus(), WORKERS_MAX)
         load = served.loader(self.__wrapped__, self._is_found_by_name(), context)
         engine = ServingEngine(context, size, self._token, self._name(), load)
         link = engine.prepare()
