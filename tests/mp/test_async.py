@@ -93,7 +93,9 @@ def test_waiting_takes_one_thread_however_many_wait(queue: Any) -> None:
     async def main() -> None:
         before = set(threading.enumerate())
         waiting = await settled(*(queue.aget() for _ in range(500)))
-        assert len(set(threading.enumerate()) - before) == 1
+        more = [thread.name for thread in set(threading.enumerate()) - before]
+        assert more.count("zeroipc-bridge") == 1
+        assert set(more) <= {"zeroipc-bridge", "zeroipc-trim"}  # which gives memory back
         for number in range(500):
             queue.put(number)
         assert await asyncio.gather(*waiting) == list(range(500))

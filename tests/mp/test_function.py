@@ -202,7 +202,8 @@ def test_coroutines_await_calls(make: Make) -> None:
         before = set(threading.enumerate())
         got = await asyncio.gather(*(echo.acall(number) for number in range(200)))
         assert got == list(range(200))
-        assert set(threading.enumerate()) <= before
+        more = {thread.name for thread in set(threading.enumerate()) - before}
+        assert more <= {"zeroipc-trim"}  # which the pure backend starts when memory was freed
         with pytest.raises(ValueError, match="as told"):
             await fail.acall("as told")
 

@@ -30,10 +30,11 @@ class Trimmer:
     def start(self) -> None:
         """Start the thread unless it runs."""
         if self._thread is None and not self._stop.is_set():
-            self._thread = threading.Thread(target=self._run, name="zeroipc-trim", daemon=True)
             try:
                 with held_back():
-                    self._thread.start()
+                    run = threading.Thread(target=self._run, name="zeroipc-trim", daemon=True)
+                    self._thread = run
+                    run.start()
             except RuntimeError:  # the interpreter is shutting down
                 self._thread = None
 
