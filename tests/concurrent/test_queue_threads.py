@@ -173,21 +173,31 @@ def test_ctrl_c_ends_a_blocked_call(call: str) -> None:
 
 
 def test_a_stopped_consumer_holds_nobody_up() -> None:
+    """Unless it is stopped while it has the queue's lock: then it goes on, and is stopped again."""
     run_python("""
         import os, signal, zeroipc.mp as mp
+        from zeroipc._core import transport as pure
+        from zeroipc._core.mqueue import queue_locked
+        from zeroipc._core.status import OK
+        from zeroipc.mp import transport
         q, ready = mp.Queue(), mp.Queue()
+        view = pure.Arena(transport.home().fd, transport.home().nbytes).view
         def take():
             ready.put(os.getpid())
             while q.get() is not None:
                 pass
+        def stop(pid):
+            os.kill(pid, signal.SIGSTOP)
+            os.waitpid(pid, os.WUNTRACED)  # it stops a moment later
+            return queue_locked(view, q._handle[1], 0, lambda: OK) is OK
         children = [mp.get_context("fork").Process(target=take) for _ in range(2)]
         for child in children:
             child.start()
         stopped = ready.get()
         ready.get()
         for _ in range(20):
-            os.kill(stopped, signal.SIGSTOP)
-            os.waitpid(stopped, os.WUNTRACED)  # it stops a moment later
+            while not stop(stopped):
+                os.kill(stopped, signal.SIGCONT)
             for number in range(2000):
                 q.put(number)
             while not q.empty():
