@@ -255,3 +255,19 @@ def test_no_address_space_is_a_clear_error() -> None:
         check=False,
     )
     assert "ShmFullError: no address space to map" in failed.stderr, failed.stderr
+
+
+def test_a_program_ends_while_idle_memory_is_given_back() -> None:
+    """In Python 3.13 a thread that is joined too late never ends: the pure backend has one."""
+    program = """
+        import threading
+        import numpy as np
+        import zeroipc.mp
+        queue = zeroipc.mp.Queue()
+        for _ in range(2):  # as long as the array is there, so is the thread that gives back
+            queue.put(np.zeros(5_000_000))
+            array = queue.get()
+        print(*(thread.name for thread in threading.enumerate()))
+    """
+    names = run_python(program, ZEROIPC_BACKEND="pure").stdout.split()
+    assert names == ["MainThread", "zeroipc-trim"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
+import weakref
 
 from .alloc import arena_trim
 from .arena import View
@@ -26,6 +29,7 @@ class Trimmer:
         self._view = view
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        _trimmers.add(self)
 
     def start(self) -> None:
         """Start the thread unless it runs."""
@@ -57,3 +61,16 @@ class Trimmer:
             quiet = 0 if count or self._view.arena.reserved > IDLE_MAX else quiet + 1
         servants.discard(threading.get_ident())
         self._thread = None
+
+
+_trimmers: weakref.WeakSet[Trimmer] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End the threads while they can run: later, Python 3.13 would wait for one for ever."""
+    for trimmer in list(_trimmers):
+        trimmer.end()
+
+
+os.register_at_fork(after_in_child=_trimmers.clear)  # the parent's: a lock of theirs may be held
