@@ -110,7 +110,7 @@ def locked(path: Path, patience: float) -> Iterator[int]:
                 os.close(fd)
         if time.monotonic() >= deadline:
             raise WaitTimeoutError(
-                f"another process holds the record of the queue for {patience} seconds: {path}"
+                f"another process holds the record for {patience} seconds: {path}"
             )
         time.sleep(_PAUSE)
 
@@ -131,14 +131,14 @@ def _open(path: Path) -> int:
     except OSError as error:
         if error.errno not in (errno.EISDIR, errno.ELOOP, errno.ENXIO):
             raise
-        raise SegmentAccessError(f"a queue's record must be a regular file: {path}") from error
+        raise SegmentAccessError(f"a record must be a regular file: {path}") from error
     found = os.fstat(fd)
     private = stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o600
     if private and found.st_uid == os.geteuid():
         return fd
     os.close(fd)
     raise SegmentAccessError(
-        f"a queue's record must be the user's own, with mode 0600: {path}, "
+        f"a record must be the user's own, with mode 0600: {path}, "
         f"uid={found.st_uid}, mode={stat.S_IMODE(found.st_mode):o}"
     )
 

@@ -31,9 +31,4 @@ static inline uint32_t word_add32(uint32_t *word, uint32_t delta)
     return __atomic_fetch_add(word, delta, __ATOMIC_ACQ_REL);
 }
 
-static inline uint64_t word_add64(uint64_t *word, uint64_t delta)
-{
-    return __atomic_fetch_add(word, delta, __ATOMIC_ACQ_REL);
-}
-
 #endif

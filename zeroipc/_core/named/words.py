@@ -77,13 +77,6 @@ class Words:
             if self.cas32(at, old, old + delta):
                 return old
 
-    def add64(self, at: int, delta: int) -> int:
-        """Add to a word, modulo its width; return what it was."""
-        while True:
-            old = self.load64(at)
-            if self.cas64(at, old, old + delta):
-                return old
-
 
 def signed32(value: int) -> int:
     """Return a word of 32 bits as a signed number."""
