@@ -171,11 +171,20 @@ def _numbers(future: TaskFuture[Any]) -> str:
 
 
 def prepare_for_interrupts() -> None:
+    """Load what `load_obituaries` does, with the second call.
+
+    Not from Python 3.13 on: there the import's callbacks lose what a signal handler raises.
+    """
+    if sys.version_info < (3, 13):
+        load_obituaries()
+
+
+def load_obituaries() -> None:
     """Load what the death of a worker needs before a Ctrl-C can cause it.
 
-    What is loaded after a Ctrl-C makes Python before 3.13 forget that it has to end by SIGINT.
+    What is loaded after a Ctrl-C makes Python forget that it has to end by SIGINT.
     """
-    if sys.version_info < (3, 13) and "concurrent.futures.process" not in sys.modules:
+    if "concurrent.futures.process" not in sys.modules:
         with held_back():  # the import has callbacks, in which a handler's exception is lost
             importlib.import_module("concurrent.futures.process")
 

@@ -38,7 +38,7 @@ from . import function_served as served
 from .calls import Packer
 from .context import _default_context
 from .cpus import usable_cpus
-from .deaths import prepare_for_interrupts
+from .deaths import load_obituaries
 from .executor import WORKERS_MAX
 from .function_client import ClientEngine, Link
 from .function_owner import ServingEngine
@@ -252,7 +252,7 @@ class Function(Generic[T]):
             self._token, self._link = other.token, other.link
             _known[self._token] = self
             return ClientEngine(other.link)
-        prepare_for_interrupts()
+        load_obituaries()
         try:
             engine._start()
         except BaseException:
