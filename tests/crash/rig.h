@@ -175,6 +175,7 @@ static zi_status item_make(zi_message *message, uint64_t id, uint32_t nbytes, ui
     message->nbytes = nbytes;
     message->kind = (uint16_t)id;
     message->nblocks = 0;
+    message->defers = message->owes = 0;
     message->claimant = ZI_NONE;
     memcpy(rig_payload, &id, 8);
     memset(rig_payload + 8, item_byte(id), nbytes - 8);

@@ -144,6 +144,7 @@ int draft_encode(zi_draft *draft, zi_arena_object *arena, PyObject *object, uint
     draft->patience = patience;
     draft->too_large = draft->busy = 0;
     draft->message.nblocks = 0;
+    draft->message.defers = draft->message.owes = 0;
     if (encode(draft, object) == 0) return 0;
     draft_dropped(draft);
     return -1;

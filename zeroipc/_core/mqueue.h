@@ -146,6 +146,10 @@ static inline zi_status put_visit(zi_view *view, uint32_t slot, uint32_t generat
     if (status == ZI_WANT_CHUNK) *want = put_chunk_nbytes(view, queue, message_need(&messages[*done]));
     int wake = *done != before && wake_decide(&queue->items_seq, &queue->items_waiters, &queue->items_pending);
     queue_unlock(view, slot);
+    if (wake && messages[0].defers) {
+        messages[0].owes = 1;
+        return status;
+    }
     ZI_POINT("put.before_wake");
     if (wake) wait_wake(&queue->items_seq, 1);
     return status;

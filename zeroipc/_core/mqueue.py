@@ -202,7 +202,9 @@ def put_visit(
         return status
 
     status = queue_locked(view, slot, deadline, work)
-    if wake:
+    if wake and messages[0].defers:
+        messages[0].owes = True
+    elif wake:
         wait_wake(queue.items.address, 1)
     return status
 

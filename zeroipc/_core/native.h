@@ -67,6 +67,7 @@ typedef struct {
     uint32_t slot, generation;
     char used, closed, spilling, watched;
     uint32_t claimant;
+    uint64_t owed_since; /* a worker is to be woken for a task that was put then; 0: none */
 } zi_queue_object;
 
 /* A lock or semaphore, of a kind that never changes. */

@@ -27,6 +27,7 @@ class Handle:
         "_closed",
         "_generation",
         "_hold",
+        "_owed_since",
         "_slot",
         "_spilling",
         "_task",
@@ -41,6 +42,7 @@ class Handle:
     _closed: bool
     _spilling: bool
     _task: tuple[Any, Message] | None
+    _owed_since: int
     _used: bool
     _watched: bool
 
@@ -52,6 +54,7 @@ class Handle:
         self._claimant = NONE  # no worker, until _claim_as
         self._hold = None
         self._task = None
+        self._owed_since = 0
         self._closed = self._spilling = self._used = self._watched = False
         return self
 

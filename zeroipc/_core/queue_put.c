@@ -102,8 +102,29 @@ PyObject *queue_put_nowait(PyObject *object, PyObject *const *args, Py_ssize_t n
     return put_object(self, item, 0);
 }
 
+/* Who puts several tasks wakes a worker once, when all are there: a worker on this CPU would
+ * take its place for each.  But no task waits longer than this for the next. */
+#define ZI_OWED_NS 100000u
+
+PyObject *queue_wake_worker(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    zi_queue_object *self = (zi_queue_object *)object;
+    if (self->owed_since != 0) wait_wake(&self->arena->view.queues[self->slot].items_seq, 1);
+    self->owed_since = 0;
+    Py_RETURN_NONE;
+}
+
+static void owe_wake(zi_queue_object *self, int owes)
+{
+    if (!owes && self->owed_since == 0) return;
+    uint64_t now = zi_now();
+    if (self->owed_since == 0) self->owed_since = now;
+    if (now > self->owed_since + ZI_OWED_NS) queue_wake_worker((PyObject *)self, NULL);
+}
+
 /* _put_task(obj): put without waiting; (item number, bytes it takes), None while a process that
- * is stopped has a lock, or the arena's error. */
+ * is stopped has a lock, or the arena's error.  _wake_worker() is to follow. */
 PyObject *queue_put_task(PyObject *object, PyObject *task)
 {
     zi_queue_object *self = (zi_queue_object *)object;
@@ -117,9 +138,11 @@ PyObject *queue_put_task(PyObject *object, PyObject *task)
     unsigned long long nbytes = draft.message.nbytes;
     for (uint32_t i = 0; i < draft.message.nblocks; i++)
         nbytes += class_pages(self->arena->view.blocks[draft.message.blocks[i]].cls) * ZI_PAGE;
+    draft.message.defers = 1;
     zi_status status = queue_send(self, &draft.message, 1, &done, 0, 0);
     if (status == ZI_OK) {
         draft_sent(&draft);
+        owe_wake(self, draft.message.owes);
         return Py_BuildValue("IK", draft.message.item, nbytes);
     }
     draft_dropped(&draft);

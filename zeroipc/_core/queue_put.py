@@ -19,6 +19,7 @@ from .queue_handle import MANY, Handle
 from .records import SharedQueue
 from .ring import Message, queue_size
 from .status import NO_ROOM, OK, Status
+from .wait import now, wait_wake
 
 
 class Deferred:
@@ -48,6 +49,11 @@ class Deferred:
 
 CONTAINERS = frozenset((list, tuple, range, set, frozenset, dict))
 """What has all its items already, so that none has to wait for the next."""
+
+
+OWED_NS = 100_000
+"""Who puts several tasks wakes a worker once, when all are there: a worker on this CPU would
+take its place for each. But no task waits longer than this for the next."""
 
 
 class Batch:
@@ -251,13 +257,14 @@ class Puts(Handle):
     def _put_task(self, obj: Any) -> tuple[int, int] | None:
         """Put without waiting; return the item number and the bytes it takes.
 
-        None while a process that is stopped has a lock.
+        None while a process that is stopped has a lock. `_wake_worker` is to follow.
         When a signal handler's exception cut it short, call it again with the same object: it
         is put once.
         """
         blocks = self._view("_put_task").blocks
         if self._task is None or self._task[0] is not obj or not self._task[1].went:
             draft = Draft(self._home(), 0, 0)
+            draft.message.defers = True
             self._task = obj, draft.message
             try:
                 status = self._send(draft, obj, False, 0)
@@ -270,10 +277,26 @@ class Puts(Handle):
             if status is not OK:
                 raise self._error(status)
         message = self._task[1]
+        self._owe_wake(message.owes)
         nbytes = sum(class_pages(blocks[number].cls) * PAGE for number in message.blocks)
         item, nbytes = message.item, len(message.payload) + nbytes
         self._task = None
         return item, nbytes
+
+    def _wake_worker(self) -> None:
+        """Wake who sleeps for what `_put_task` put."""
+        if self._owed_since != 0:
+            wait_wake(self._record().items.address, 1)
+        self._owed_since = 0
+
+    def _owe_wake(self, owes: bool) -> None:
+        if not owes and self._owed_since == 0:
+            return
+        moment = now()
+        if self._owed_since == 0:
+            self._owed_since = moment
+        if moment > self._owed_since + OWED_NS:
+            self._wake_worker()
 
     def _send(self, draft: Draft, obj: Any, patient: bool, deadline: int) -> Status:
         """Put *obj*, waiting for what may come; a draft that is not sent is undone."""

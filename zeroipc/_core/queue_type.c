@@ -42,6 +42,7 @@ static PyMethodDef queue_methods[] = {
     {"_claim", queue_claim, METH_O, "_claim(number): the item that worker took last and that is not queued, or None."},
     {"_claim_as", queue_claim_as, METH_O, "_claim_as(number): note this process's gets under a worker's number."},
     {"_put_task", queue_put_task, METH_O, "_put_task(obj): put without waiting; (item number, bytes)."},
+    {"_wake_worker", queue_wake_worker, METH_NOARGS, "Wake who sleeps for what _put_task put."},
     {"_queued", queue_queued, METH_O, "_queued(item): whether the item is still queued."},
     {"_cancel", queue_cancel_py, METH_O, "_cancel(item): take a queued item back; whether it was still queued."},
     {"_attach", queue_attach, METH_VARARGS, "_attach(arena, slot, generation)"},

@@ -27,6 +27,7 @@ PyObject *queue_join_tasks(PyObject *object, PyObject *argument);
 PyObject *queue_claim(PyObject *object, PyObject *argument);
 PyObject *queue_claim_as(PyObject *object, PyObject *argument);
 PyObject *queue_put_task(PyObject *object, PyObject *argument);
+PyObject *queue_wake_worker(PyObject *object, PyObject *unused);
 PyObject *queue_queued(PyObject *object, PyObject *argument);
 PyObject *queue_cancel_py(PyObject *object, PyObject *argument);
 PyObject *queue_attach(PyObject *object, PyObject *argument);

@@ -26,6 +26,8 @@ typedef struct {
     uint16_t kind, nblocks;
     uint32_t claimant; /* of a getter from a queue with claims: its worker number */
     uint32_t item;     /* its number, once it was put */
+    uint8_t defers;    /* alone, and whoever puts it wakes the getter himself, later */
+    uint8_t owes;      /* once it was put: whether he has to */
     uint32_t blocks[ZI_MESSAGE_BLOCKS];
 } zi_message;
 

@@ -56,10 +56,21 @@ class Message:
         blocks: numbers of the blocks that go along.
         claimant: of a getter from a queue with claims: its worker number.
         item: its number, once it was put.
+        defers: alone, and whoever puts it wakes the getter himself, later.
+        owes: once it was put: whether he has to.
         went: whether the put or get of it is true.
     """
 
-    __slots__ = ("blocks", "claimant", "item", "kind", "payload", "went")
+    __slots__ = (
+        "blocks",
+        "claimant",
+        "defers",
+        "item",
+        "kind",
+        "owes",
+        "payload",
+        "went",
+    )
 
     def __init__(self, claimant: int = 0) -> None:
         self.payload: bytes | bytearray = b""
@@ -67,6 +78,7 @@ class Message:
         self.blocks: list[int] = []
         self.claimant = claimant
         self.item = NONE
+        self.defers = self.owes = False
         self.went = False
 
 

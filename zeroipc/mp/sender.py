@@ -93,8 +93,9 @@ class Sender:
         """
         self.note()
         batch = self._begin()
+        tasks = self.engine.tasks
         try:
-            sent = map(self.engine.tasks._put_task, self._messages(batch))
+            sent = map(tasks._put_task, self._messages(batch))
             # None: a process that is stopped has a lock; the manager tries again.
             self._sent.extend(zip(batch, itertools.takewhile(bool, sent), strict=False))
         except NestedCallError:
@@ -105,6 +106,8 @@ class Sender:
             if is_from_handler(error):
                 raise
             return self._fail(self._end(batch), error)
+        finally:
+            tasks._wake_worker()
         self._end(batch)
         return self._task is None
 
