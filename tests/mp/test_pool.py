@@ -18,6 +18,7 @@ import pytest
 
 import zeroipc.mp
 import zeroipc.mp.pool
+import zeroipc.mp.pool_engine
 from tests.support import leaks, tasks
 from tests.support.programs import run_python
 from zeroipc.errors import ClosedError, UnpicklableError
@@ -273,6 +274,20 @@ def test_a_callback_may_use_and_end_the_pool(pool: Any) -> None:
 
 
 # --- imap over what blocks, or never ends ------------------------------------------------------
+
+
+def test_a_thread_that_cannot_start_fails_its_imap_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with make(1) as pool:
+        with monkeypatch.context() as patch:
+            patch.setattr(zeroipc.mp.pool_engine.Feeder, "start", fail)
+            with pytest.raises(RuntimeError, match="start new thread"):
+                pool.imap(tasks.square, iter(NUMBERS))
+        assert list(pool.imap(tasks.square, iter(NUMBERS))) == SQUARES
+        pool.close()
+        pool.join()
 
 
 def test_imap_over_an_endless_iterable_draws_no_more_than_it_sends(pool: Any) -> None:

@@ -62,8 +62,7 @@ def submit_many(
 def _hand_in(engine: Engine, batch: Batch) -> None:
     """Hand in the tasks of a batch, as `Engine.submit` does one."""
     with engine.lock:
-        if engine.broken is not None or engine.closing:
-            engine._refuse()
+        engine.check_open()
         task: Any = batch
         batch.take_number(engine.count)
         engine.count += len(batch.calls)

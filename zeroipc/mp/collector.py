@@ -174,7 +174,9 @@ class Collector:
     def disown(self) -> None:
         """In a forked child: who waits and who collects are the parent's threads."""
         self.holder = None
+        self.wanted = self._waits = False
         self._bells.clear()
+        self._inbox.clear()
 
     # --- Messages -------------------------------------------------------------------------
 

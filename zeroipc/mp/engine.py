@@ -161,8 +161,7 @@ class Engine:
         if self.count == 1:  # not before the first: its result should not wait for this
             prepare_for_interrupts()
         with self.lock:
-            if self.broken is not None or self.closing or _exiting:
-                self._refuse()
+            self.check_open()
             number = self.count
             self.count = number + 1
             future: TaskFuture[Any] = TaskFuture(self, number, (fn, args, kwargs))
@@ -199,11 +198,13 @@ class Engine:
         pending = len(self.pending)
         return pending if self.crew.shrinks else max(pending, self.count - self.collector.answered)
 
-    def _refuse(self) -> None:
+    def check_open(self) -> None:
+        """Raise what `submit` raises when no task is taken any more. Needs the lock."""
         if self.broken is not None:
             raise type(self.broken)(*self.broken.args) from self.broken
-        when = "interpreter shutdown" if _exiting else "shutdown"
-        raise RuntimeError(f"cannot schedule new futures after {when}")
+        if self.closing or (_exiting and not self.daemon):
+            when = "interpreter shutdown" if _exiting else "shutdown"
+            raise RuntimeError(f"cannot schedule new futures after {when}")
 
     def _hire(self, future: TaskFuture[Any]) -> None:
         """See to it that a worker comes to take *future*."""

@@ -11,12 +11,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .._core.signals import held_back
 from ..errors import ClosedError
 from .deaths import prepare_for_interrupts
 from .engine import Engine
@@ -172,8 +174,7 @@ class PoolEngine(Engine):
 
     def _enter(self, tasks: Sequence[PoolTask]) -> None:
         with self.lock:
-            if self.broken is not None or self.closing:
-                self._refuse()
+            self.check_open()
             before, self.count = self.count, self.count + len(tasks)
             _number(tasks, before)
             self.sender.backlog.extend(tasks)  # type: ignore[arg-type]
@@ -198,7 +199,14 @@ class PoolEngine(Engine):
         feeder = Feeder(self, job, calls, fn)
         with self.lock:
             self._feeders.add(feeder)
-        feeder.start()
+        try:
+            with held_back() as feeder.mask:
+                feeder.start()
+        except BaseException as error:
+            with self.lock:
+                job.abandon(error)
+            self.fed(feeder)
+            raise
 
     def tell_feeders(self) -> None:
         """Wake the feeders if there is room for more. Needs the lock."""
@@ -269,7 +277,10 @@ class Feeder(threading.Thread):
 
     Attributes:
         room: is set when there may be room for more.
+        mask: signals to block, for it is started with more of them blocked.
     """
+
+    mask: set[Any]
 
     def __init__(self, engine: PoolEngine, job: IMapIterator, calls: Any, fn: Any) -> None:
         super().__init__(name="zeroipc-feeder", daemon=True)
@@ -280,6 +291,7 @@ class Feeder(threading.Thread):
     def run(self) -> None:
         """Feed; an error of the iterable is the last outcome of the job."""
         job, index = self._job, 0
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
         try:
             for call in iter(self._draw, None):
                 self._engine.hand_in_one(PoolTask(job, index, call, self._fn))
