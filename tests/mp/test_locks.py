@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import multiprocessing
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import zeroipc
 import zeroipc.mp as mp
 import zeroipc.mp.synchronize as ours
 from zeroipc._core.layout import LOCK, QUEUES_OFFSET
@@ -321,6 +323,50 @@ def test_a_holder_that_just_ends() -> None:
     assert joined(child) == [0]
     assert lock.acquire(timeout=60)
     assert lock.owner_died
+
+
+class Counting(type(mp.Lock())):  # type: ignore[misc]
+    """Calls of `with` that go through a subclass."""
+
+    entered = 0
+
+    def __enter__(self) -> Any:
+        self.entered += 1
+        return super().__enter__()
+
+
+def test_with_by_other_ways() -> None:
+    lock = Counting()
+    with contextlib.ExitStack() as stack:
+        assert stack.enter_context(lock) is True
+        assert lock.locked()
+    assert not lock.locked()
+    assert lock.entered == 1
+    enter, leave = lock.__enter__, lock.__exit__
+    assert enter() is True
+    assert lock.locked()
+    leave(None, None, None)
+    assert not lock.locked()
+
+
+def test_many_locks_are_held_inside_each_other() -> None:
+    locks = [mp.Lock() for _ in range(30)]
+    with contextlib.ExitStack() as stack:
+        bound = [(lock.__enter__, lock.__exit__) for lock in locks]
+        for lock, (enter, leave) in zip(locks, bound, strict=True):
+            enter()
+            stack.callback(leave, None, None, None)
+            assert lock.locked()
+    assert not any(lock.locked() for lock in locks)
+
+
+@pytest.mark.skipif(zeroipc.backend == "pure", reason="what is bound there is Python's")
+def test_only_a_lock_can_be_entered_as_one() -> None:
+    enter: Any = type(mp.Lock()).__enter__
+    with pytest.raises(TypeError, match="Lock: 3"):
+        enter(3)
+    with pytest.raises(TypeError, match="needs a"):
+        enter()
 
 
 # --- Signals --------------------------------------------------------------------------------------

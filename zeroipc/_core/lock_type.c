@@ -175,19 +175,13 @@ int lock_restore(zi_lock_object *self, int count)
     return type ? -1 : 0;
 }
 
-static PyObject *lock_enter(PyObject *object, PyObject *unused)
+PyObject *lock_enter(PyObject *object)
 {
-    (void)unused;
     if (!hold_check((zi_hold *)object)) return NULL;
     return lock_acquire_by((zi_lock_object *)object, ZI_FOREVER);
 }
 
-static PyObject *lock_exit(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
-{
-    (void)args;
-    (void)nargs;
-    return lock_release(object, NULL);
-}
+PyObject *lock_exit(PyObject *object) { return lock_release(object, NULL); }
 
 /* --- Queries ----------------------------------------------------------------------------------- */
 
@@ -246,8 +240,6 @@ static PyMethodDef lock_methods[] = {
     {"acquire", (PyCFunction)(void (*)(void))lock_acquire, METH_FASTCALL | METH_KEYWORDS,
      "acquire($self, /, block=True, timeout=None)\n--\n\nTake it; return whether it came free in time."},
     {"release", lock_release, METH_NOARGS, "release($self, /)\n--\n\nGive it back, whoever took it."},
-    {"__enter__", lock_enter, METH_NOARGS, "Take it."},
-    {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL, "Give it back."},
     {"_count", lock_count, METH_NOARGS, "How often this process has it."},
     {"_is_mine", lock_is_mine_py, METH_NOARGS, "Whether this thread has it."},
     {"_get_value", lock_get_value, METH_NOARGS, "How often it can be taken."},

@@ -65,6 +65,7 @@ static int native_exec(PyObject *module)
     PyTypeObject *base = state->slot_type;
     if (add_type(module, &memory_spec, base, &state->memory_type) < 0) return -1;
     if (add_type(module, &lock_spec, base, &state->lock_type) < 0) return -1;
+    if (with_add(state->lock_type, lock_enter, lock_exit) < 0) return -1;
     if (add_type(module, &event_spec, base, &state->event_type) < 0) return -1;
     if (add_type(module, &condition_spec, base, &state->condition_type) < 0) return -1;
     return add_type(module, &queue_spec, base, &state->queue_type);

@@ -134,8 +134,14 @@ int lock_owned(const zi_lock_object *self);
 void wake_owed(zi_arena_object *arena);
 PyObject *lock_acquire_by(zi_lock_object *self, uint64_t deadline);
 PyObject *lock_release(PyObject *object, PyObject *unused);
+PyObject *lock_enter(PyObject *object);
+PyObject *lock_exit(PyObject *object);
 int lock_release_all(zi_lock_object *self);
 int lock_restore(zi_lock_object *self, int count);
+
+/* with.c: `with` takes a lock by *enter* and gives it back by *leave*. */
+typedef PyObject *(*zi_with_call)(PyObject *lock);
+int with_add(PyTypeObject *owner, zi_with_call enter, zi_with_call leave);
 
 /* block_type.c, arena_type.c, queue_type.c, memory_type.c */
 extern PyType_Spec arena_spec, block_spec, queue_spec, memory_spec;
