@@ -191,4 +191,35 @@ static void basics_loans(void)
     }
 }
 
+/* Who sleeps for a lock gets it though nobody wakes him.  The holder does half of an unlock, as
+ * if he had died in it and the wake of the kernel had met another. */
+static void basics_lost_wake(void)
+{
+    typedef struct {
+        zi_mutex mutex;
+        uint32_t held;
+    } shared;
+    shared *both = mmap(NULL, sizeof *both, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(both != MAP_FAILED, "errno %d", errno);
+    mutex_init(&both->mutex);
+    uint32_t *word = (uint32_t *)&both->mutex;
+    pid_t holder = rig_fork();
+    if (holder == 0) {
+        REQUIRE_OK(mutex_lock(&both->mutex, rig_soon()));
+        ZI_STORE(both->held, 1);
+        while (!(ZI_LOAD(*word) & FUTEX_WAITERS)) usleep(100);
+        ZI_STORE(*word, 0);
+        _exit(0);
+    }
+    while (!ZI_LOAD(both->held)) usleep(100);
+    pid_t waiter = rig_fork();
+    if (waiter == 0) {
+        REQUIRE_OK(mutex_lock(&both->mutex, zi_now() + 2 * ZI_LOCK_PATIENCE_NS));
+        _exit(0);
+    }
+    REQUIRE(rig_reap(holder) == 0, "the holder failed");
+    REQUIRE(rig_reap(waiter) == 0, "who waited slept on");
+    munmap(both, sizeof *both);
+}
+
 #endif

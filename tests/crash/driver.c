@@ -13,6 +13,7 @@ static int basics(void)
     basics_no_space();
     basics_limit();
     basics_loans();
+    basics_lost_wake();
     members_fork();
     members_reservation_expires();
     members_adopted_late();

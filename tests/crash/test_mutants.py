@@ -48,6 +48,13 @@ MUTANTS = [
         step("put"),
     ),
     Mutant(
+        "a sleep for a lock that only a wake ends",
+        "mutex.h",
+        "        end = zi_now() + ZI_TICK_NS;\n        if (end > deadline) end = deadline;\n",
+        "        end = deadline;\n",
+        BASICS,
+    ),
+    Mutant(
         "no sweep",
         "sweep.h",
         "        sweep_participant(view, index, identity, deadline);\n",
