@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, wait
@@ -323,6 +325,31 @@ def test_signal_handlers_that_submit_while_workers_are_started() -> None:
     assert len(made) > 10, len(made)
     """
     )
+
+
+@pytest.mark.skipif(
+    sys.version_info >= (3, 13), reason="nothing is loaded early there: see prepare_for_interrupts"
+)
+def test_ctrl_c_in_the_first_call_ends_the_program_by_its_signal() -> None:
+    ended = run_python(
+        """
+        import os, signal, sys, threading, time, zeroipc.mp
+        NAME = "concurrent.futures.process"
+        def interrupt():
+            while NAME not in sys.modules or sys.modules[NAME].__spec__._initializing:
+                time.sleep(0.01)
+            os.killpg(0, signal.SIGINT)
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        pool = zeroipc.mp.ProcessPoolExecutor(2, mp_context=zeroipc.mp.get_context("fork"))
+        future = pool.submit(time.sleep, 1000)
+        threading.Thread(target=interrupt).start()
+        future.result()
+        """,
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGINT
+    assert ended.stderr.count("Traceback") == 1
 
 
 def test_garbage_is_collected_at_every_step() -> None:

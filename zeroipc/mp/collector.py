@@ -18,6 +18,7 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .._core.signals import is_from_handler
+from .deaths import prepare_for_interrupts
 from .worker import Failed, Ready, Retired
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ BATCH = 32
 """Most messages that are taken in one step."""
 SLICE = 1.0
 """Longest wait in `result()` without a look: what should wake it may have died."""
+FIRST_SLICE = 0.02
+"""The first wait, after which it is a long one."""
 ASKING = 0.32
 """Longest wait of the manager for the role without a look."""
 
@@ -109,11 +112,14 @@ class Collector:
         if deadline is not None:  # even with no time at all, what is there counts
             self._take_all()
         self._waits = True  # before the look: who finishes it looks afterwards
+        longest = FIRST_SLICE
         while not future.is_done() and not self.wanted:
-            left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
+            left = longest if deadline is None else min(longest, deadline - time.monotonic())
             if left <= 0:
                 return
-            self.take_some(left)
+            if not self.take_some(left):
+                prepare_for_interrupts()  # there is time now
+                longest = SLICE
 
     def collect_waiting(self) -> bool:
         """Collect what lies there, unless somebody is collecting; whether there was anything."""

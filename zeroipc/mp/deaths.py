@@ -171,7 +171,7 @@ def _numbers(future: TaskFuture[Any]) -> str:
 
 
 def prepare_for_interrupts() -> None:
-    """Load what `load_obituaries` does, with the second call.
+    """Load what `load_obituaries` does, with the second call or during a long wait.
 
     Not from Python 3.13 on: there the import's callbacks lose what a signal handler raises.
     """
