@@ -12,7 +12,7 @@ endif
 endif
 BIN = $(VENV)/bin
 SOURCES = pyproject.toml setup.py $(wildcard zeroipc/_core/*.[ch] zeroipc/_core/named/*.[ch]) \
-	$(wildcard zeroipc/*.pyi zeroipc/_core/layout.py zeroipc/_core/named/layout.py)
+	$(wildcard zeroipc/_fingerprint.py zeroipc/*.pyi zeroipc/_core/layout.py zeroipc/_core/named/layout.py)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST = $(BIN)/python -m pytest
 

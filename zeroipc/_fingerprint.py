@@ -7,8 +7,8 @@ the code, as after a pull into an editable install, is noticed (_backend.py).
 from __future__ import annotations
 
 import os
+from _imp import source_hash  # what importlib.util.source_hash and zlib.crc32 are slow to load for
 from functools import cache
-from zlib import crc32
 
 AGREED = ("_native.pyi", "_named.pyi", "_core/layout.py", "_core/named/layout.py")
 """The names of the extensions, and the bytes of the segments."""
@@ -21,7 +21,7 @@ def fingerprint() -> int | None:
     try:
         for name in AGREED:
             with open(os.path.join(os.path.dirname(__file__), name), "rb") as file:
-                number = crc32(file.read(), number)
+                number = int.from_bytes(source_hash(number, file.read())[:4], "little")
     except OSError:
         return None
-    return number
+    return number & 0x7FFFFFFF  # a C long everywhere

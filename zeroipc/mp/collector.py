@@ -204,14 +204,7 @@ class Collector:
             if not inbox:
                 error = self._receive(timeout)
             while inbox:
-                message = inbox[0]
-                if type(message) is tuple:
-                    self._finish(*message)
-                elif message is not None:
-                    self._hear(message)
-                if inbox and inbox[0] is message:  # a signal handler may have dealt with it as well
-                    inbox.popleft()
-                taken += 1
+                taken += self._finish_plain() or self._deal_with_next()
             if error is not None:
                 self.engine.fail("a result could not be unpickled", error)
             if self.engine.sender.backlog:  # what has ended makes room for others
@@ -237,17 +230,53 @@ class Collector:
             return error
         return None
 
+    def _finish_plain(self) -> int:
+        """Finish the tasks whose plain results come first; return how many."""
+        with self.engine.lock:
+            taken, rings = self._finish_in_turn()
+        if rings:
+            self.engine.bell.ring()
+        return taken
+
+    def _finish_in_turn(self) -> tuple[int, bool]:
+        inbox, engine, taken, rings = self._inbox, self.engine, 0, False
+        while inbox:
+            message = inbox[0]
+            if type(message) is not tuple or type(message[2]) not in _PLAIN:
+                break
+            self.answered += 1
+            future = engine.pending.get(message[0])
+            if future is not None and engine.finish(future, message[2], None):
+                rings = True
+            self._drop(message)
+            taken += 1
+        return taken, rings
+
+    def _deal_with_next(self) -> int:
+        """Deal with the first message, which is no plain result; return 1, or 0: it is gone."""
+        if not self._inbox:  # a signal handler has dealt with it
+            return 0
+        message = self._inbox[0]
+        if type(message) is tuple:
+            self._finish(*message)
+        elif message is not None:
+            self._hear(message)
+        self._drop(message)
+        return 1
+
+    def _drop(self, message: Any) -> None:
+        if self._inbox and self._inbox[0] is message:  # a signal handler may have dealt with it
+            self._inbox.popleft()
+
     def _finish(self, number: int, good: bool, value: Any) -> None:
         """Finish a task with what it returned or raised."""
         self.answered += 1
-        if type(value) not in _PLAIN and self._is_crowded():
+        if self._is_crowded():
             value = _moved_out(value)
         future = self.engine.pending.get(number)
         if future is not None:
-            if good:
-                self.engine.end(future, value, None)
-            else:
-                self.engine.end(future, None, value)
+            outcome = (value, None) if good else (None, value)
+            self.engine.end(future, *outcome)
 
     def _is_crowded(self) -> bool:
         """Return whether results that the program keeps might leave no room for others."""

@@ -273,17 +273,22 @@ class Engine:
     def end(self, future: TaskFuture[Any], value: Any, error: BaseException | None) -> None:
         """Finish a task, unless somebody else has."""
         with self.lock:
-            if future.number not in self.pending:
-                return
-            if error is not None:
-                self.failed += 1
-            rings = not self.outbox  # else it was rung, and empties the box before it sleeps
-            settled = future.settle(value, error)
-            if not settled:
-                self.outbox.append((future, value, error))
-            self.remove(future)
-        if rings and not settled and threading.current_thread() is not self.thread:
+            rings = self.finish(future, value, error)
+        if rings:
             self.bell.ring()
+
+    def finish(self, future: TaskFuture[Any], value: Any, error: BaseException | None) -> bool:
+        """Finish a task as `end` does; return whether to ring the bell. Needs the lock."""
+        if future.number not in self.pending:
+            return False
+        if error is not None:
+            self.failed += 1
+        rings = not self.outbox  # else it was rung, and empties the box before it sleeps
+        settled = future.settle(value, error)
+        if not settled:
+            self.outbox.append((future, value, error))
+        self.remove(future)
+        return rings and not settled and threading.current_thread() is not self.thread
 
     def deliver(self) -> None:
         """Finish futures that somebody watches; runs callbacks. The manager's, if there is one."""
