@@ -4,7 +4,9 @@
  * waking, so a wake is a hint and every sleep ends by itself.
  *
  * Spinning pays only while the other side runs on another CPU: it stores the number of
- * its CPU beside what it publishes, and who would spin compares it with its own. */
+ * its CPU beside what it publishes, and who would spin compares it with its own.  A spin that
+ * lasts lets others have this CPU: the other side, if it has moved here, or a third process that
+ * the other side waits for too.  Not sooner: who would come is one that is to be woken again. */
 #ifndef ZI_WAIT_H
 #define ZI_WAIT_H
 
@@ -24,6 +26,7 @@
 #endif
 #define ZI_SPIN_NS 50000u /* about one sleep and wake on another CPU: the break-even */
 #define ZI_SPIN_LONG_NS 250000u /* while this thread's sleeps turn out this short */
+#define ZI_SPIN_ALONE_NS 15000u /* how long a spin keeps others from this CPU */
 #define ZI_FOREVER UINT64_MAX
 
 static inline uint64_t zi_now(void)
@@ -68,7 +71,10 @@ static inline void wait_learn(uint64_t slept_ns)
 static inline int wait_spun(uint64_t *end)
 {
     uint64_t now = zi_now();
-    if (*end == 0) *end = now + wait_spin_ns;
+    if (*end == 0)
+        *end = now + wait_spin_ns;
+    else if (*end - now < wait_spin_ns - ZI_SPIN_ALONE_NS)
+        sched_yield();
     return now >= *end;
 }
 

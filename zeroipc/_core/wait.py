@@ -4,13 +4,16 @@ Sleepers watch a futex word that wakers change. A waker may die between publishi
 waking, so a wake is a hint and every sleep ends by itself.
 
 Spinning pays only while the other side runs on another CPU: it stores the number of its CPU
-beside what it publishes, and who would spin compares it with its own.
+beside what it publishes, and who would spin compares it with its own. A spin that lasts lets
+others have this CPU: the other side, if it has moved here, or a third process that the other side
+waits for too. Not sooner: who would come is one that is to be woken again.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -23,6 +26,8 @@ from .status import OK, Status
 SPIN_NS = 50_000
 """About one sleep and wake on another CPU: the break-even. Not longer when sleeps are short,
 as in C: a Python that spins keeps its other threads from running."""
+SPIN_ALONE_NS = 15_000
+"""How long a spin keeps others from this CPU."""
 FOREVER = 2**64 - 1
 
 _SYS_FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221, "s390x": 238}
@@ -66,13 +71,16 @@ def wait_spin(load: Callable[[], int], seen: int, peer_cpu: Callable[[], int]) -
     Gives up after SPIN_NS, or at once when the one who changes it was last seen on this CPU
     and so cannot be running now.
     """
-    end = now() + SPIN_NS
+    begun = now()
     while peer_cpu() != this_cpu():
         for _ in range(16):
             if load() != seen:
                 return True
-        if now() >= end:
+        spun = now() - begun
+        if spun >= SPIN_NS:
             break
+        if spun > SPIN_ALONE_NS:
+            os.sched_yield()
     return False
 
 
