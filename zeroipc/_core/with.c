@@ -57,7 +57,7 @@ static PyTypeObject bound_type = {
 static int check_owner(const zi_with *self, PyObject *lock)
 {
     if (PyObject_TypeCheck(lock, self->owner)) return 1;
-    PyErr_Format(PyExc_TypeError, "must be called with a %s: %R", self->owner->tp_name, lock);
+    PyErr_Format(PyExc_TypeError, "needs a '%s' object, not a '%s'", self->owner->tp_name, Py_TYPE(lock)->tp_name);
     return 0;
 }
 
@@ -81,7 +81,7 @@ static PyObject *with_call(PyObject *callable, PyObject *const *args, size_t nar
 {
     (void)names;
     zi_with *self = (zi_with *)callable;
-    if (PyVectorcall_NARGS(nargs) == 0) return PyErr_Format(PyExc_TypeError, "needs a %s", self->owner->tp_name);
+    if (PyVectorcall_NARGS(nargs) == 0) return PyErr_Format(PyExc_TypeError, "needs a '%s' object", self->owner->tp_name);
     return check_owner(self, args[0]) ? self->call(args[0]) : NULL;
 }
 
