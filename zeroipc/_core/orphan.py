@@ -6,8 +6,8 @@ everybody who has the queue says that and the parent process is dead, no item ca
 
 from __future__ import annotations
 
+import _thread
 import os
-import sys
 import threading
 from multiprocessing.process import parent_process
 from typing import TYPE_CHECKING
@@ -38,9 +38,26 @@ def holding_note(view: View, slot: int, note: int) -> None:
         participant_row(view, identity_index(view.me))[slot] = note
 
 
+_lost = 0
+"""Threads of the parent that this forked process does not have, though Python counts them."""
+
+
 def is_alone() -> bool:
-    """Return whether this process has one thread that can put something."""
-    return sys._current_frames().keys() - servants == {threading.get_ident()}
+    """Return whether this process has one thread that can put something, and that is this one.
+
+    `sys._current_frames` must not be asked: it may collect garbage, and so run finalizers, while
+    it keeps other threads from starting; with Python 3.11 a process then hangs.
+    """
+    others = _thread._count() - _lost - len(servants)  # but for the main thread
+    return others == 0 and threading.get_ident() == threading.main_thread().ident
+
+
+def _after_fork_in_child() -> None:
+    global _lost
+    _lost = _thread._count()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def is_declared_dead() -> bool:
