@@ -361,6 +361,7 @@ def test_functions_are_those_of_the_headers() -> None:
         "zi_fence": "fence",
         "zi_pause": "",  # a spin in C
         "zi_now": "now",
+        "zi_timespec": "timespec",
         "zi_this_cpu": "this_cpu",
         "wait_learn": "",  # Python spins shortly, whatever it learns
         "wait_linger": "",

@@ -75,7 +75,7 @@ static inline zi_status mutex_lock(zi_mutex *mutex, uint64_t deadline)
     do {
         end = zi_now() + ZI_TICK_NS;
         if (end > deadline) end = deadline;
-        struct timespec until = {(time_t)(end / 1000000000u), (long)(end % 1000000000u)};
+        struct timespec until = zi_timespec(end);
         error = pthread_mutex_clocklock(&mutex->m, CLOCK_MONOTONIC, &until);
     } while (error == ETIMEDOUT && end < deadline);
     return mutex_status(error);

@@ -36,6 +36,11 @@ static inline uint64_t zi_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static inline struct timespec zi_timespec(uint64_t ns)
+{
+    return (struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+}
+
 /* The system keeps the number up to date in the thread's own memory, where glibc (2.35) says. */
 #if defined(__x86_64__) && __has_include(<sys/rseq.h>)
 #include <sys/rseq.h>
@@ -110,7 +115,7 @@ static inline zi_status wait_sleep(const uint32_t *word, uint32_t seen, uint64_t
     uint64_t now = zi_now();
     if (now >= deadline) return ZI_TIMEOUT;
     uint64_t span = deadline - now < ZI_TICK_NS ? deadline - now : ZI_TICK_NS;
-    struct timespec timeout = {(time_t)(span / 1000000000u), (long)(span % 1000000000u)};
+    struct timespec timeout = zi_timespec(span);
     if (syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, NULL, 0) == 0) {
         wait_learn(zi_now() - now);
         return ZI_OK;
@@ -129,7 +134,7 @@ static inline zi_status wait_sleep_as(const uint32_t *word, uint32_t seen, uint3
     uint64_t now = zi_now(), end = now + ZI_TICK_NS;
     if (now >= deadline) return ZI_TIMEOUT;
     if (deadline < end) end = deadline;
-    struct timespec until = {(time_t)(end / 1000000000u), (long)(end % 1000000000u)};
+    struct timespec until = zi_timespec(end);
     if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET, seen, &until, NULL, bits) == 0) {
         wait_learn(zi_now() - now);
         return ZI_OK;
